@@ -10,7 +10,8 @@
     │   ├── DecodeError         bytes of the source that make no sense
     │   └── JournalWriteError   the journal takes no writes; goes on when it does
     ├── TryAgainError           passes by itself: source or service not reachable
-    └── LostPlaceError          continuity cannot be proven any more
+    ├── LostPlaceError          continuity cannot be proven any more
+    └── PayloadError            a request body at the receiving end that breaks the contract
 
 The reaction is the type; nothing else decides it.
 Each error reads as: what happened, where, what to do.
@@ -93,3 +94,7 @@ class WrongAnswerError(TryAgainError):
 
 class LostPlaceError(FuagentError):
     """The place in the source's log is gone or cannot be proven."""
+
+
+class PayloadError(FuagentError):
+    """A request body that is not what the contract says; the receiving end answers it with 422."""
