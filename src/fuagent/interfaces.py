@@ -52,13 +52,14 @@ class SourceContext:
     tables: tuple[str, ...]
     """Names and shell-style patterns, as configured."""
     exclude: tuple[str, ...] = ()
-    state_dir: Path = Path()
+    base_dir: Path = Path()
+    """Directory of the configuration: what relative paths in it are relative to."""
     warn: Callable[[Finding], None] = field(default=lambda _finding: None)
 
 
 @dataclass(frozen=True, slots=True)
 class PusherContext:
-    """What a pusher is made from: one per sync. ``cache`` is a directory of its own."""
+    """What a pusher is made from: one per sync. ``cache`` is a directory it may keep documents in."""
 
     sync: str
     agent_id: str
@@ -68,6 +69,7 @@ class PusherContext:
     timeout: float
     """Seconds one attempt may take, from the first byte out to the last byte in."""
     outcomes: dict[int, str] = field(default_factory=dict)
+    base_dir: Path = Path()
     cache: Path = Path()
     warn: Callable[[Finding], None] = field(default=lambda _finding: None)
 
@@ -144,12 +146,12 @@ class Source(Protocol):
         """Everything that would go wrong later, each with its exact fix. Changes nothing."""
         ...
 
-    async def prepare(self, specs: Sequence[TableSpec]) -> None:
+    async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:
         """Compile encoders and make the log ready to keep changes of these tables.
 
-        Called after ``open`` and again whenever the tables or the service's
-        document changed. A table whose definition no longer fits raises
-        LostPlaceError where changes may have been missed.
+        Called after ``open``, and once more with ``mend`` where it raised
+        LostPlaceError: changes may have been missed, and the engine has written
+        that down. Without ``mend`` nothing that hides a loss may be put right.
         """
         ...
 

@@ -1,0 +1,52 @@
+# Every target makes what it needs and says so; a second run says nothing and starts at once.
+# PYTHON=python3.12 chooses the interpreter for .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help demo test check bench docs sweep clean venv-demo venv-dev
+
+export PYTHON
+python := .venv/bin/python
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv-demo ## Watch a shop's database and a service stay in step while both are killed
+	@.venv/bin/fuagent demo $(ARGS)
+
+test: venv-dev ## Run all tests with coverage (KILLS=20, SEEDS=, ARGS="-k name -n 2"); the gate fails below its floors
+	@scripts/system-packages tests
+	@rm -f .coverage .coverage.*
+	@KILLS=$${KILLS:-20} $(python) -m pytest --cov --cov-report= $(ARGS)
+	@$(python) -m coverage json --quiet -o .coverage.json
+	@$(python) scripts/coverage_gate.py .coverage.json
+
+check: venv-dev ## Lint, format, types, structure, and whether generated pages are fresh
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check --quiet .
+	@$(python) -m mypy
+	@$(python) -m pytest -q tests/structure tests/docs
+	@$(python) scripts/docs.py --check
+
+bench: venv-dev ## Measure rates, memory and delays side by side with the bare minimum
+	@$(python) bench/run.py $(ARGS)
+
+docs: venv-dev ## Write the reference pages from the code
+	@$(python) scripts/docs.py
+
+sweep: venv-dev ## Kill the agent KILLS=200 times at random moments; the report goes to docs/evidence/
+	@scripts/system-packages tests
+	@mkdir -p docs/evidence
+	@KILLS=$${KILLS:-200} EVIDENCE=docs/evidence $(python) -m pytest -q -p no:randomly tests/sweep $(ARGS)
+
+clean: ## Remove .venv and everything that was made
+	@rm -rf .venv build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data
+	@find src tests scripts bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+venv-demo:
+	@scripts/venv demo
+
+venv-dev:
+	@scripts/venv dev
