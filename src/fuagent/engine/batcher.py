@@ -1,0 +1,224 @@
+"""Rows in, parcels out: what goes into one POST.
+
+A parcel holds consecutive rows in the order they came. It ends where ``batch_size``
+rows or ``batch_bytes`` are reached, where the route changes, and where a table's
+definition changes. Nothing waits for a parcel to fill: whoever is ready to send
+takes what is there. Cutting a parcel is slicing; no row is written twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from fuagent.model import Place, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows ``low`` to ``high`` (exclusive) of one Rows."""
+
+    rows: Rows
+    low: int
+    high: int
+
+    @property
+    def index(self) -> int:
+        """The index of its last row; 0 where rows carry none."""
+        return self.rows.indexes[self.high - 1] if self.rows.indexes and self.high else 0
+
+    @property
+    def whole(self) -> bool:
+        """True if it reaches the end of its Rows."""
+        return self.high == len(self.rows.rows)
+
+    @property
+    def place(self) -> Place:
+        """Where to go on behind it: the end of its Rows, or its start minus what was delivered."""
+        if self.whole and self.rows.boundary:
+            return self.rows.end
+        return replace(self.rows.start, resume_after=max(self.index, self.rows.start.resume_after))
+
+    def events(self) -> Iterator[bytes]:
+        """Its rows as JSON text."""
+        if self.low == 0 and self.whole:
+            return iter(self.rows.rows)
+        return iter(self.rows.rows[self.low : self.high])
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What one POST carries, and where that leaves the sync."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def count(self) -> int:
+        """Rows in it."""
+        return sum(piece.high - piece.low for piece in self.pieces)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its rows, commas not counted."""
+        return sum(map(len, self.events()))
+
+    @property
+    def table(self) -> str:
+        """The table of its first row; all share a route."""
+        return next((piece.rows.table for piece in self.pieces if piece.high > piece.low), "")
+
+    @property
+    def index(self) -> int:
+        """The highest index in it; 0 where no row carries one."""
+        return max(piece.index for piece in self.pieces)
+
+    @property
+    def place(self) -> Place:
+        """Where to go on once it is delivered."""
+        return self.pieces[-1].place
+
+    @property
+    def boundary(self) -> bool:
+        """True if no transaction is cut behind it."""
+        last = self.pieces[-1]
+        return last.whole and last.rows.boundary
+
+    @property
+    def left_out(self) -> int:
+        """Row images that settings kept back, counted with the piece that ends their Rows."""
+        return sum(piece.rows.left_out for piece in self.pieces if piece.whole)
+
+    def events(self) -> list[bytes]:
+        """Its rows as JSON text, in order."""
+        return list(chain.from_iterable(piece.events() for piece in self.pieces))
+
+    def cut(self, count: int) -> tuple[Parcel, Parcel]:
+        """The first ``count`` rows, and the rest."""
+        head: list[Piece] = []
+        tail: list[Piece] = []
+        for piece in self.pieces:
+            middle = min(piece.high, piece.low + max(count, 0))
+            if middle > piece.low or (piece.low == piece.high and count > 0):
+                head.append(Piece(piece.rows, piece.low, middle))
+            if middle < piece.high or (piece.low == piece.high and count <= 0):
+                tail.append(Piece(piece.rows, middle, piece.high))
+            count -= piece.high - piece.low
+        return Parcel(tuple(head)), Parcel(tuple(tail))
+
+
+class SizeLimit:
+    """How many bytes a batch may have: as configured, halved by a 413, probed upwards again.
+
+    ``probe_after`` acknowledged batches at the reduced size are taken as a sign
+    to try a size half again as large.
+    """
+
+    def __init__(self, configured: int, probe_after: int = 100) -> None:
+        self._configured = configured
+        self._probe_after = probe_after
+        self._good = 0
+        self.value = configured
+
+    def refused(self, size: int) -> None:
+        """The service found ``size`` bytes too large."""
+        self.value = max(1, min(self.value, size) // 2)
+        self._good = 0
+
+    def accepted(self) -> None:
+        """The service took a batch."""
+        if self.value == self._configured:
+            return
+        self._good += 1
+        if self._good >= self._probe_after:
+            self.value = min(self._configured, self.value + self.value // 2 + 1)
+            self._good = 0
+
+
+class Batcher:
+    """Holds what was read and not yet taken.
+
+    Args:
+        rows: Most rows in a parcel.
+        limit: Most bytes in a parcel; a single row may be larger.
+        overhead: Bytes of a body beside its rows.
+        route: Gives the route of a table; parcels do not mix routes.
+    """
+
+    def __init__(self, rows: int, limit: SizeLimit, overhead: int, route: Callable[[str], str]) -> None:
+        self._most = rows
+        self._limit = limit
+        self._overhead = overhead
+        self._route = route
+        self._waiting: deque[Piece] = deque()
+        self._rows = 0
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """True when two parcels' worth is waiting: one to take, one being gathered."""
+        return self._rows >= 2 * self._most or self._bytes >= 2 * self._limit.value
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is waiting, neither rows nor progress."""
+        return not self._waiting
+
+    def add(self, rows: Rows) -> None:
+        """Take in what the source gave; progress without rows counts as well."""
+        last = self._waiting[-1] if self._waiting else None
+        if not rows.rows and last and not last.rows.rows:
+            self._waiting.pop()
+            rows = replace(rows, start=last.rows.start, left_out=rows.left_out + last.rows.left_out)
+        self._waiting.append(Piece(rows, 0, len(rows.rows)))
+        self._rows += len(rows.rows)
+        self._bytes += sum(map(len, rows.rows))
+
+    def take(self) -> Parcel | None:
+        """The next parcel, or None when nothing is waiting. A parcel may hold no row, only progress."""
+        if not self._waiting:
+            return None
+        pieces: list[Piece] = []
+        room = self._most
+        space = self._limit.value - self._overhead
+        while self._waiting and self._joins(pieces):
+            piece = self._waiting.popleft()
+            fits, taken = self._fit(piece, room, space, first=not any(p.high > p.low for p in pieces))
+            if fits > piece.low or piece.high == piece.low:
+                pieces.append(Piece(piece.rows, piece.low, fits))
+            if fits < piece.high:
+                self._waiting.appendleft(Piece(piece.rows, fits, piece.high))
+                self._taken(fits - piece.low, taken)
+                break
+            room -= fits - piece.low
+            space -= taken + (fits - piece.low)
+            self._taken(fits - piece.low, taken)
+        return Parcel(tuple(pieces))
+
+    def _taken(self, rows: int, size: int) -> None:
+        self._rows -= rows
+        self._bytes -= size
+
+    def _joins(self, pieces: list[Piece]) -> bool:
+        """Whether the next waiting piece may stand in the same parcel."""
+        rows = self._waiting[0].rows
+        before = next((piece.rows for piece in reversed(pieces) if piece.rows.rows), None)
+        if before is None or not rows.rows:
+            return True
+        if before.table == rows.table:
+            return before.version == rows.version
+        return self._route(before.table) == self._route(rows.table)
+
+    @staticmethod
+    def _fit(piece: Piece, room: int, space: int, *, first: bool) -> tuple[int, int]:
+        """How far into ``piece`` a parcel reaches with this much room, and the bytes of that."""
+        rows = piece.rows.rows
+        end = min(piece.high, piece.low + room)
+        size = sum(map(len, rows[piece.low : end] if piece.low or end < len(rows) else rows))
+        while end > piece.low and size + end - piece.low > space and not (first and end - piece.low == 1):
+            # Far too large: halve towards the border; a little: step.
+            step = max(1, (end - piece.low) // 2) if size > 2 * max(space, 1) else 1
+            size -= sum(map(len, rows[end - step : end]))
+            end -= step
+        return end, size

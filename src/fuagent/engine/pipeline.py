@@ -1,0 +1,305 @@
+"""One sync's life: sessions, and what follows when one ends.
+
+A session opens both drivers, finds the place by the start table, and then
+snapshots and streams until something ends it. What ends it says what comes next:
+the type of the error is the reaction, as :mod:`fuagent.errors` lists them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from fuagent.engine import retry, start
+from fuagent.engine.delivery import StoppedError
+from fuagent.engine.lifecycle import Event, State
+from fuagent.engine.snapshot import Snapshot
+from fuagent.engine.start import Do, Facts
+from fuagent.engine.stream import Passage, Stream
+from fuagent.engine.sync import StartAgain, Sync, refuse_mix
+from fuagent.engine.waiting import pause
+from fuagent.engine.watch import SUGGEST_EVERY, Watch
+from fuagent.errors import (
+    FuagentError,
+    HaltSyncError,
+    JournalWriteError,
+    LostPlaceError,
+    StopAgentError,
+    TryAgainError,
+    UnauthorisedError,
+    WrongAnswerError,
+)
+from fuagent.journal import SnapshotRecord
+from fuagent.model import Answer, Checkpoint, Place
+
+ASK_AGAIN_EVERY = 5.0
+JOURNAL_RETRY = 5.0
+"""Seconds until a journal that took no writes is tried again."""
+
+
+class Pipeline:
+    """Runs one sync until it is told to stop, or once until it has caught up."""
+
+    def __init__(self, sync: Sync) -> None:
+        self._sync = sync
+        self._until: str | None = None
+        self._failures = 0
+        self.halted = False
+        """True after an error that needs a person."""
+
+    async def run(self) -> None:
+        """Go on through every fault that passes by itself.
+
+        Raises:
+            StopAgentError: the whole agent cannot run.
+        """
+        sync = self._sync
+        while not sync.wishes.stopping.is_set():
+            try:
+                await self._turn()
+                break
+            except StoppedError:
+                break
+            except StartAgain:
+                continue
+            except StopAgentError:
+                raise
+            except FuagentError as error:
+                if await self._react(error):
+                    break
+            except Exception as error:  # a defect of a driver halts this sync alone
+                await self._react(HaltSyncError(f"a defect: {type(error).__name__}.", fix="Report it; see the log."))
+                sync.reporter.defect(error)
+                break
+            finally:
+                with suppress(Exception):
+                    await sync.source.close()
+                    await sync.pusher.close()
+        if not self.halted:
+            sync.reporter.meet(Event.STOP)
+        with suppress(JournalWriteError):
+            sync.journal.flush()
+
+    async def _react(self, error: FuagentError) -> bool:
+        """Do what the error's type says; True if the sync ends here."""
+        sync = self._sync
+        if isinstance(error, JournalWriteError):
+            sync.reporter.halt(error)
+            await pause(sync.clock, JOURNAL_RETRY, sync.wishes.stopping)
+            sync.reporter.meet(Event.START)
+        elif isinstance(error, TryAgainError):
+            await self._wait(error)
+        elif isinstance(error, LostPlaceError):
+            with suppress(JournalWriteError):
+                sync.lose(error.what)
+            await self._wait(TryAgainError(error.what, where=error.where, fix=error.fix))
+        else:
+            self.halted = True
+            sync.reporter.halt(error)
+            return True
+        return False
+
+    async def _wait(self, error: TryAgainError) -> None:
+        sync = self._sync
+        self._failures += 1
+        event = Event.RETRY
+        if isinstance(error, UnauthorisedError):
+            event = Event.UNAUTHORISED
+            with suppress(FuagentError):
+                await sync.pusher.refresh()
+        elif isinstance(error, WrongAnswerError):
+            event = Event.WRONG_ANSWER
+        slow = event is not Event.RETRY
+        wait = retry.delay(self._failures, sync.chance(), slow=slow, floor=error.retry_after)
+        problem = f"{error.where}: {error.what}" if error.where else error.what
+        sync.reporter.trouble(event, problem, error.fix, wait)
+        await pause(sync.clock, wait, sync.wishes.stopping)
+
+    async def _turn(self) -> None:
+        """One session, or a wait for the operator who paused the sync."""
+        sync = self._sync
+        while sync.ledger.record.paused:
+            sync.reporter.meet(Event.PAUSE)
+            await sync.wishes.wake.wait()
+            sync.wishes.wake.clear()
+            if sync.wishes.stopping.is_set():
+                raise StoppedError
+        await _Session(sync, self).run()
+
+    def recovered(self) -> None:
+        """A session stands: the count of failures starts over."""
+        if self._failures:
+            self._sync.reporter.recovered(self._failures)
+        self._failures = 0
+
+    async def until(self, place: Place | None) -> str | None:
+        """With ``once``: the end of the log as it stood at the first look."""
+        if self._sync.wishes.once and self._until is None:
+            self._until = (await self._sync.source.head(place)).position
+        return self._until
+
+
+class _Session:
+    """From opening the drivers to the error or wish that ends it."""
+
+    def __init__(self, sync: Sync, pipeline: Pipeline) -> None:
+        self._sync = sync
+        self._pipeline = pipeline
+        self._watch = Watch(sync)
+        self._stream = Stream(sync, self._watch)
+        self._snapshot = Snapshot(sync, self._stream)
+
+    async def run(self) -> None:
+        sync = self._sync
+        sync.in_snapshot = False
+        if sync.progress.state is not State.STARTING:
+            sync.reporter.meet(Event.START)
+        await sync.pusher.open()
+        await sync.source.open()
+        await self._prepare()
+        sync.update_flag()
+        place = await self._begin()
+        self._pipeline.recovered()
+        while True:
+            until = await self._pipeline.until(place)
+            if sync.snapshot_due() or place is None:
+                place = await self._snapshot.take(place)
+            elif sync.ledger.record.gap and sync.settings.on_lost_place == "wait":
+                await self._wait_for_the_service()
+            else:
+                place = await self._forward(place, until)
+                if until is not None and not self._leave():
+                    return
+            if sync.ledger.record.paused or sync.wishes.stopping.is_set():
+                return
+
+    async def _prepare(self) -> None:
+        sync = self._sync
+        sync.tables = tuple(await sync.source.discover())
+        refuse_mix(sync.tables, sync.pusher)
+        specs = sync.specs()
+        sync.progress.tables = tuple(table.label for table in sync.tables)
+        sync.progress.routes = tuple(sync.pusher.route(table) for table in sync.routes())
+        sync.progress.deletes = str(specs[0].mapping.deletes) if specs else ""
+        try:
+            await sync.source.prepare(specs)
+        except LostPlaceError as error:
+            # Written down before the source is put right: a crash between the two must not hide the gap.
+            sync.lose(error.what)
+            await sync.source.prepare(specs, mend=True)
+
+    async def _forward(self, place: Place, until: str | None) -> Place:
+        sync = self._sync
+        sync.next_run()
+        sync.snapshot_first = False
+        sync.reporter.meet(Event.STREAM)
+        rows = sync.source.stream(place, until)
+        return await self._stream.run(rows, place, Passage(streaming=True, obeys=True, leave=self._leave))
+
+    def _leave(self) -> bool:
+        sync = self._sync
+        record = sync.ledger.record
+        waiting = bool(record.gap) and sync.settings.on_lost_place == "wait"
+        return sync.wishes.stopping.is_set() or record.paused or waiting or sync.snapshot_due()
+
+    async def _wait_for_the_service(self) -> None:
+        """``on_lost_place: wait``: no rows until a reply or an operator accepts the gap."""
+        sync = self._sync
+        sync.reporter.meet(Event.LOSE)
+        await self._watch.suggest()
+        if sync.wishes.once and sync.ledger.record.gap:
+            raise HaltSyncError(
+                f"the place is lost and the service asks for no snapshot: {sync.ledger.record.gap}",
+                fix=f"Take one with fuagent snapshot {sync.settings.name}, or accept the gap.",
+            )
+        if sync.ledger.record.gap:
+            await pause(sync.clock, SUGGEST_EVERY, sync.wishes.wake)
+            sync.wishes.wake.clear()
+        if sync.wishes.stopping.is_set():
+            raise StoppedError
+
+    async def _begin(self) -> Place | None:
+        """Find the place by the start table; None means a first snapshot comes before any place."""
+        sync = self._sync
+        row, checkpoint = await self._decide()
+        if row.loud:
+            sync.reporter.notice(row.loud)
+        sync.ledger.service_remembers = checkpoint.answer is not Answer.NO_ENDPOINT
+        if row.do is Do.BEGIN:
+            self._from_the_beginning()
+            return None
+        if row.do is Do.END_MARKER:
+            sync.reporter.meet(Event.SNAPSHOT)
+            if checkpoint.answer is Answer.INDEX:
+                sync.ledger.save(acknowledged=checkpoint.index, answered=checkpoint.index)
+            sync.in_snapshot = True
+            return await self._snapshot.finish()
+        return await self._resume(checkpoint, unproven=row.do is Do.RESUME_UNPROVEN)
+
+    def _from_the_beginning(self) -> None:
+        sync = self._sync
+        record = sync.ledger.record
+        due = record.snapshot or SnapshotRecord()
+        if record.acknowledged:
+            due = replace(due, origin=None)
+        sync.ledger.forget()
+        cause = due.cause or "the service has no checkpoint"
+        sync.ledger.save(snapshot=replace(due, stage="pending", cause=cause, tables=()), gap="")
+        sync.update_flag()
+
+    async def _decide(self) -> tuple[start.Row, Checkpoint]:
+        sync = self._sync
+        began = sync.clock.monotonic()
+        while True:
+            checkpoint = await sync.pusher.checkpoint()
+            anchors = sync.journal.anchors()
+            facts = Facts(
+                checkpoint,
+                sync.ledger.record,
+                known=sync.journal.known,
+                newest=anchors[0].index if anchors else 0,
+                waited=sync.clock.monotonic() - began,
+            )
+            row = start.decide(facts)
+            if row.do is not Do.ASK_AGAIN:
+                return row, checkpoint
+            sync.reporter.trouble(Event.RETRY, row.loud, "", ASK_AGAIN_EVERY)
+            await pause(sync.clock, ASK_AGAIN_EVERY, sync.wishes.stopping)
+            if sync.wishes.stopping.is_set():
+                raise StoppedError
+
+    async def _resume(self, checkpoint: Checkpoint, *, unproven: bool) -> Place:
+        sync = self._sync
+        record = sync.ledger.record
+        anchors = sync.journal.anchors()
+        index = checkpoint.index
+        if checkpoint.answer is Answer.NO_ENDPOINT:
+            index = anchors[0].index
+        try:
+            place = await sync.source.locate(anchors, index)
+        except LostPlaceError as error:
+            sync.lose(f"{error.what} (checkpoint {index})")
+            place = await sync.source.oldest(max(index, record.acknowledged))
+            index = max(index, record.acknowledged)
+            sync.journal.forget_anchors()
+        else:
+            if index < record.acknowledged:
+                sync.reporter.notice(f"The service went back to {index}; what came after is sent again.")
+            sync.unproven = unproven and not sync.settings.trust_checkpoint
+        sync.ledger.anchored(place, index, acknowledged=index, answered=checkpoint.index)
+        self._join_tables()
+        sync.update_flag()
+        return place
+
+    def _join_tables(self) -> None:
+        """A table that is new to the sync is snapshotted alone; one that left is forgotten."""
+        sync = self._sync
+        record = sync.ledger.record
+        now = tuple(table.label for table in sync.tables)
+        joined = tuple(label for label in now if label in record.tables) if record.tables else now
+        added = tuple(label for label in now if label not in joined)
+        changes: dict[str, object] = {"tables": joined}
+        if added and record.snapshot is None:
+            changes["snapshot"] = SnapshotRecord(cause=f"new: {', '.join(added)}", tables=added)
+            sync.reporter.info("tables added", tables=added)
+        sync.ledger.save(**changes)

@@ -1,0 +1,158 @@
+"""What the parts of one sync's pipeline share: its drivers, records, and what people ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from fuagent.contract import payload
+from fuagent.engine.batcher import Batcher, SizeLimit
+from fuagent.engine.delivery import Delivery
+from fuagent.engine.ledger import Ledger
+from fuagent.engine.reporter import Reporter
+from fuagent.engine.settings import SyncSettings
+from fuagent.errors import HaltSyncError
+from fuagent.interfaces import Clock, Pusher, Source
+from fuagent.journal import SnapshotRecord, SyncJournal
+from fuagent.model import Deletes, EventSchema, Mapping, Table, TableSpec
+
+PAUSE_FIRST = 60.0
+PAUSE_MOST = 3600.0
+"""Seconds of streaming between two requested snapshots: from one minute, doubling to an hour."""
+
+
+class StartAgain(Exception):  # noqa: N818 - not an error: the session ends and the next one begins
+    """The session is to begin anew: the service's checkpoint has moved back."""
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What others ask of a running sync; ``wake`` is set with each."""
+
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    once: bool = False
+    ask_checkpoint: bool = False
+
+
+class Sync:
+    """One sync: drivers, record, delivery, and the questions its phases ask."""
+
+    def __init__(
+        self,
+        settings: SyncSettings,
+        source: Source,
+        pusher: Pusher,
+        journal: SyncJournal,
+        clock: Clock,
+        chance: Callable[[], float],
+        reporter: Reporter,
+        started: str,
+    ) -> None:
+        self.settings = settings
+        self.source = source
+        self.pusher = pusher
+        self.journal = journal
+        self.clock = clock
+        self.chance = chance
+        self.reporter = reporter
+        self.progress = reporter.progress
+        self.wishes = Wishes()
+        self.ledger = Ledger(settings, journal, source, self.progress, clock)
+        self.limit = SizeLimit(settings.batch_bytes)
+        self.delivery = Delivery(
+            settings, pusher, journal, clock, chance, self.limit, reporter, started, self.wishes.stopping
+        )
+        self.tables: tuple[Table, ...] = ()
+        self.unproven = False
+        self.in_snapshot = False
+        self.snapshot_first = True
+        """Whether a snapshot found due is taken at once: true until the agent's first stream of this sync begins."""
+        self.streamed_since = clock.monotonic()
+
+    def batcher(self) -> Batcher:
+        """An empty batcher for the next phase."""
+        overhead = payload.overhead(self.settings.agent_id, self.settings.name)
+        return Batcher(self.settings.batch_size, self.limit, overhead, self.pusher.route)
+
+    def routes(self) -> tuple[str, ...]:
+        """One table for each different route, in the order of tables."""
+        by_route = {self.pusher.route(table.label): table.label for table in reversed(self.tables)}
+        return tuple(reversed(by_route.values()))
+
+    def specs(self) -> list[TableSpec]:
+        """How each table's rows are written: the configuration, and what the document wishes."""
+        return [self._spec(table) for table in self.tables]
+
+    def _spec(self, table: Table) -> TableSpec:
+        schema = self.pusher.event_schema(table)
+        return TableSpec(table, mapping_for(self.settings, schema), schema)
+
+    def update_flag(self) -> None:
+        """Bring the suggestion on batches in line with the record."""
+        self.delivery.suggest = bool(self.ledger.record.gap) or self.unproven
+
+    def next_run(self) -> None:
+        """Begin a new snapshot or stream as far as idempotency keys go; on disk first."""
+        self.ledger.save(run=self.ledger.record.run + 1)
+        self.delivery.run = self.ledger.record.run
+
+    def lose(self, reason: str) -> None:
+        """Record that the place is lost; on disk before anything follows from it."""
+        record = self.ledger.record
+        changes: dict[str, object] = {"gap": reason}
+        if self.settings.on_lost_place == "snapshot" and record.snapshot is None:
+            changes["snapshot"] = SnapshotRecord(cause="the place was lost")
+        self.ledger.save(**changes)
+        self.update_flag()
+        self.reporter.notice(f"Lost place: {reason}", on_lost_place=self.settings.on_lost_place)
+
+    def wanted(self, cause: str) -> SnapshotRecord:
+        """The snapshot to record when a whole one is asked for: the one already due, if it is whole."""
+        due = self.ledger.record.snapshot
+        return due if due is not None and not due.tables else SnapshotRecord(cause=cause)
+
+    def snapshot_due(self) -> bool:
+        """Whether a snapshot is to be taken now; a service's own wish waits for its turn."""
+        record = self.ledger.record
+        if record.snapshot is None:
+            self.progress.snapshot_allowed_in = None
+            return False
+        owed = self._owed(record.snapshot, record.snapshots, record.snapshot_pause)
+        self.progress.snapshot_allowed_in = owed or None
+        return owed <= 0
+
+    def _owed(self, snapshot: SnapshotRecord, taken: int, pause: float) -> float:
+        """Seconds of streaming that come before this snapshot."""
+        if self.snapshot_first or snapshot.stage != "pending" or not taken or snapshot.cause != BY_SERVICE:
+            return 0.0
+        return max(0.0, pause - (self.clock.monotonic() - self.streamed_since))
+
+
+BY_SERVICE = "the service asked for it"
+
+
+def mapping_for(settings: SyncSettings, schema: EventSchema | None) -> Mapping:
+    """The mapping of a sync for one table: where the configuration is silent on deletes, the document chooses."""
+    if schema is None or not schema.delete_field or settings.deletes_given:
+        return settings.mapping
+    return replace(settings.mapping, deletes=Deletes.MARK, delete_field=schema.delete_field)
+
+
+def refuse_mix(tables: Sequence[Table], pusher: Pusher) -> None:
+    """Refuse two tables on one route: an event does not say which table it comes from.
+
+    Raises:
+        HaltSyncError: naming two such tables.
+    """
+    taken: dict[str, str] = {}
+    for table in tables:
+        route = pusher.route(table.label)
+        other = taken.setdefault(route, table.label)
+        if other != table.label:
+            raise HaltSyncError(
+                f"rows of {other} and of {table.label} would arrive mixed, and an event does not name its table.",
+                where=route,
+                fix="Give each table a sync of its own, or a route of its own with batch_endpoint: /ingest/{table}.",
+            )

@@ -1,0 +1,101 @@
+"""What is looked after beside the rows: the service's checkpoint, the suggestion, the source's log.
+
+The checkpoint is asked for once a minute and after a run of failures. A service
+restored from a backup answers lower than before: then the sync goes back if the
+log still has the place. The lower answer must come twice, as a replica may lag.
+"""
+
+from __future__ import annotations
+
+from fuagent.engine.sync import BY_SERVICE, StartAgain, Sync
+from fuagent.errors import TryAgainError
+from fuagent.model import Answer, Checkpoint
+
+ASK_EVERY = 60.0
+SUGGEST_EVERY = 300.0
+"""Seconds between two empty batches that carry the suggestion while there are no rows."""
+SECOND_LOOK = 2.0
+
+
+class Watch:
+    """Looks after one sync while it streams."""
+
+    def __init__(self, sync: Sync) -> None:
+        self._sync = sync
+        self._asked_at = sync.clock.monotonic()
+        self._suggested_at: float | None = None
+
+    async def after_batch(self) -> None:
+        """What is due behind a batch, with nothing in flight."""
+        if self._sync.delivery.suggest:
+            self._suggested_at = self._sync.clock.monotonic()
+        if not self._sync.in_snapshot:
+            await self._checkpoint()
+
+    async def idle(self) -> None:
+        """What is due while there are no rows."""
+        await self.suggest()
+        await self._checkpoint()
+
+    async def suggest(self) -> None:
+        """With a gap and nothing to send: an empty batch that says so, at once and then every five minutes."""
+        sync = self._sync
+        now = sync.clock.monotonic()
+        due = self._suggested_at is None or now - self._suggested_at >= SUGGEST_EVERY
+        if not sync.ledger.record.gap or not due:
+            return
+        self._suggested_at = now
+        outcome = await sync.delivery.flags(sync.routes(), end=False)
+        if outcome.snapshot_needed:
+            sync.ledger.save(snapshot=sync.wanted(BY_SERVICE), gap="")
+            sync.update_flag()
+
+    async def _checkpoint(self) -> None:
+        sync = self._sync
+        now = sync.clock.monotonic()
+        if now - self._asked_at < ASK_EVERY and not sync.wishes.ask_checkpoint:
+            await sync.ledger.confirm()
+            return
+        self._asked_at, sync.wishes.ask_checkpoint = now, False
+        checkpoint = await self._ask()
+        if checkpoint is not None:
+            await sync.ledger.confirm(checkpoint)
+
+    async def _ask(self) -> Checkpoint | None:
+        """The checkpoint as it stands; None where there is no clear answer or no memory.
+
+        Raises:
+            StartAgain: it has moved back.
+        """
+        sync = self._sync
+        before = sync.ledger.record.answered
+        checkpoint = await self._once()
+        if checkpoint is None or checkpoint.answer is Answer.NO_ENDPOINT or not before:
+            if checkpoint is not None and checkpoint.index:
+                sync.ledger.save(answered=checkpoint.index)
+            return checkpoint
+        if checkpoint.index < before:
+            await sync.clock.sleep(SECOND_LOOK)
+            checkpoint = await self._once()
+            if checkpoint is None:
+                return None
+        if checkpoint.index < before:
+            self._moved_back(checkpoint, before)
+            return None
+        if checkpoint.index != before:
+            sync.ledger.save(answered=checkpoint.index)
+        return checkpoint
+
+    def _moved_back(self, checkpoint: Checkpoint, before: int) -> None:
+        sync = self._sync
+        sync.ledger.save(answered=checkpoint.index)
+        if checkpoint.index:
+            raise StartAgain
+        sync.lose(f"the service had the checkpoint {before} and now has none.")
+
+    async def _once(self) -> Checkpoint | None:
+        try:
+            return await self._sync.pusher.checkpoint()
+        except TryAgainError as error:
+            self._sync.reporter.info("no checkpoint just now", problem=str(error))
+            return None
