@@ -39,7 +39,8 @@ def room_of(path: str) -> tuple[str, float]:
     inner = PurePosixPath(path.replace("\\", "/").rpartition("fuagent/")[2])
     if str(inner) in PURE_MODULES:
         return str(inner.with_suffix("")), WHOLE
-    room = f"{inner.parts[0]}/" if len(inner.parts) > 1 else str(inner)
+    # config_keys and its like are pieces of config.
+    room = f"{inner.parts[0]}/" if len(inner.parts) > 1 else inner.stem.partition("_")[0] or inner.stem
     return room, WHOLE if inner.parts[0] in PURE_ROOMS else MOST
 
 

@@ -1,0 +1,54 @@
+"""Who may import whom: the rooms of the package as data.
+
+A room is a top-level module or package of ``fuagent``; ``config_keys`` and its
+like belong to ``config``. An arrow names a room or, with a dot, one module of it.
+Everyone may import ``model``, ``errors`` and ``version``, which import nothing.
+"""
+
+EVERYONE = ("model", "errors", "version")
+
+_LOWER: tuple[str, ...] = (
+    *("interfaces", "wire", "contract", "journal", "control", "console", "logs", "encode", "sources", "pushers"),
+    *("engine", "config", "drivers", "receiver", "testing", "preflight"),
+)
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "model": (),
+    "version": (),
+    "errors": ("model",),  # for its types alone
+    "interfaces": (),
+    "wire": (),
+    "contract": (),
+    "journal": (),
+    "control": (),
+    "logs": (),
+    "console": (),
+    "encode": ("contract.payload",),
+    "sources": ("wire", "encode", "interfaces"),
+    "pushers": ("contract", "interfaces"),
+    "engine": ("interfaces", "journal", "contract"),
+    "config": ("interfaces",),
+    "drivers": ("interfaces",),
+    "receiver": ("contract",),
+    "testing": ("interfaces", "contract", "receiver.cases"),
+    "preflight": ("encode", "engine", "interfaces"),
+    "screen": ("engine", "contract.text"),
+    "app": _LOWER,
+    "demo": ("app", "config", "control", "receiver"),
+    "cli": ("app", "config", "logs", "screen", "receiver", "demo"),
+    "__main__": ("cli",),
+    "__init__": ("interfaces",),
+}
+"""Room → what it may import beside itself and ``EVERYONE``."""
+
+IMPORTS_LATE = "cli"
+"""The one room that imports inside functions, so that ``--help`` is instant."""
+
+PURE = ("model", "wire", "encode", "contract", "engine.batcher", "engine.retry", "engine.lifecycle", "receiver.cases")
+"""Rooms and modules without I/O, clock or chance, and all they import."""
+
+IMPURE_LIBRARIES = (
+    *("socket", "ssl", "asyncio", "threading", "sqlite3", "time", "random", "secrets", "os", "logging", "subprocess"),
+    *("http.client", "http.server", "urllib.request", "aiohttp", "httpx", "requests", "urllib3"),
+)
+"""What a pure module must not import, each with everything below it."""
