@@ -1,0 +1,290 @@
+"""Measures the agent against the limits of what it stands on, side by side in one run.
+
+Every figure is a ratio or a median taken on this machine in this run; a missed
+target is printed as missed. ``ROWS`` and ``ROUNDS`` in the environment change the sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).parent
+ROWS = int(os.environ.get("ROWS", "300000"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+LARGE = int(os.environ.get("LARGE", "2000000"))
+SMALL = 200_000
+COLUMNS = ("id", "name", "email", "price", "quantity", "note", "active", "created", "reference", "data")
+
+
+@dataclass
+class Line:
+    """One line of the report."""
+
+    what: str
+    figure: str
+    target: str = ""
+    met: bool | None = None
+
+
+def row(number: int) -> tuple[object, ...]:
+    """Ten columns of mixed types, about 250 bytes of JSON."""
+    return (
+        number,
+        f"Customer {number}",
+        f"customer{number}@example.com",
+        number * 1.37,
+        number % 100,
+        f"deliver to the neighbour at number {number}" if number % 3 else None,
+        number % 2,
+        f"2026-01-01T00:00:{number % 60:02d}",
+        f"REF-{number:010d}",
+        b"0123456789abcdef",
+    )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for filling a database quickly."""
+    database = sqlite3.connect(path, isolation_level=None, timeout=60)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = OFF")
+    return database
+
+
+def create(path: Path, count: int = 0) -> sqlite3.Connection:
+    """A database with table ``orders`` of ``count`` rows."""
+    database = connect(path)
+    database.execute(
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT, email TEXT, price REAL, quantity INTEGER,"
+        " note TEXT, active INTEGER, created TEXT, reference TEXT, data BLOB)"
+    )
+    insert(database, 1, count)
+    return database
+
+
+def insert(database: sqlite3.Connection, first: int, count: int, chunk: int | None = None) -> None:
+    """Insert ``count`` rows, ``chunk`` to a transaction (all in one by default)."""
+    step = chunk or max(count, 1)
+    for start in range(first, first + count, step):
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany(
+                "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?)",
+                map(row, range(start, min(start + step, first + count))),
+            )
+
+
+class Counter:
+    """The counting service as a process."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "service.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def ask(self, word: str) -> dict[str, object]:
+        """``mark`` or ``report``."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return dict(json.loads(self.process.stdout.readline()))
+
+
+@contextmanager
+def street(directory: Path) -> Iterator[tuple[Counter, Callable[..., subprocess.Popen[bytes]]]]:
+    """A counting service, and a way to start the agent on ``directory``/shop.db."""
+    counter = Counter()
+    config = {
+        "agent_id": "agent-000000000000",
+        "sources": {"shop": {"driver": "sqlite", "endpoint": f"sqlite:///{directory / 'shop.db'}"}},
+        "pushers": {"service": {"driver": "openapi", "endpoint": f"http://127.0.0.1:{counter.port}/openapi.json"}},
+        "syncs": {"orders": {"source": "shop", "pusher": "service", "tables": ["orders"]}},
+    }
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    path.chmod(0o600)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def agent(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "fuagent", "--config", str(path), "run", "--log-level", "warning", *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        started.append(process)
+        return process
+
+    try:
+        yield counter, agent
+    finally:
+        for process in [*started, counter.process]:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def peak(process: subprocess.Popen[bytes], settled: Callable[[], bool]) -> float:
+    """Wait until ``settled``; gives the highest memory of the process so far, in MB."""
+    while process.poll() is None and not settled():
+        time.sleep(0.05)
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def fetch_rate(path: Path, query: str) -> float:
+    """Rows a second of fetching without encoding, in a process of its own."""
+    code = (
+        "import sqlite3,sys,time\n"
+        "c=sqlite3.connect(sys.argv[1]).execute(sys.argv[2]);n=0;t=time.perf_counter()\n"
+        "while r:=c.fetchmany(1000): n+=len(r)\n"
+        "print(n/(time.perf_counter()-t))"
+    )
+    out = subprocess.run([sys.executable, "-c", code, str(path), query], capture_output=True, text=True, check=True)
+    return float(out.stdout)
+
+
+def rate(counter: Counter) -> float:
+    """Rows a second between the first and the last request."""
+    told = counter.ask("report")
+    return float(str(told["rows"])) / (float(str(told["last"])) - float(str(told["first"])))
+
+
+def finished(process: subprocess.Popen[bytes]) -> None:
+    """Wait for an agent run with ``--once``."""
+    if process.wait(600) != 0:
+        sys.exit("the agent failed; see its log above")
+
+
+def snapshot_speed() -> Line:
+    """Snapshot against fetching the same rows."""
+    ours, raw = [], []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+            path = Path(name) / "shop.db"
+            create(path, ROWS).close()
+            raw.append(fetch_rate(path, f"SELECT {', '.join(COLUMNS)} FROM orders"))
+            finished(agent("--once"))
+            ours.append(rate(counter))
+    return speed("snapshot, rows/s", ours, raw)
+
+
+def backlog_speed() -> Line:
+    """Backlog of 1000-row transactions against fetching the change log."""
+    ours, raw = [], []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+            path = Path(name) / "shop.db"
+            database = create(path, 1)
+            finished(agent("--once"))
+            insert(database, 2, ROWS, chunk=1000)
+            [(log,)] = database.execute("SELECT name FROM sqlite_master WHERE name LIKE '~_fuagent~_%log' ESCAPE '~'")
+            raw.append(fetch_rate(path, f'SELECT * FROM "{log}" ORDER BY seq'))
+            counter.ask("mark")
+            finished(agent("--once"))
+            ours.append(rate(counter))
+    return speed("backlog of 1000-row transactions, rows/s", ours, raw)
+
+
+def speed(what: str, ours: list[float], raw: list[float], least: float = 0.35) -> Line:
+    """A rate beside its limit."""
+    ratios = [one / other for one, other in zip(ours, raw, strict=True)]
+    ratio = statistics.median(ratios)
+    figure = f"{statistics.median(ours):,.0f} = {ratio:.2f} x fetchmany ({statistics.median(raw):,.0f})"
+    return Line(what, figure, f">= {least} x", ratio >= least)
+
+
+def snapshot_memory(count: int) -> float:
+    """Peak memory of a snapshot of ``count`` rows, MB."""
+    with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+        create(Path(name) / "shop.db", count).close()
+        return peak(agent(), lambda: int(str(counter.ask("report")["rows"])) >= count)
+
+
+def transaction_memory(count: int) -> float:
+    """Peak memory of one transaction of ``count`` rows, MB."""
+    with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+        database = create(Path(name) / "shop.db", 1)
+        finished(agent("--once"))
+        insert(database, 2, count)
+        counter.ask("mark")
+        return peak(agent(), lambda: int(str(counter.ask("report")["rows"])) >= count)
+
+
+def memory(what: str, measure: Callable[[int], float], large: int) -> Line:
+    """Peak memory at a large size beside a small one."""
+    small, big = measure(SMALL), measure(large)
+    figure = f"{big:.0f} MB at {large:,} rows, {small:.0f} MB at {SMALL:,} ({big / small - 1:+.0%})"
+    return Line(what, figure, "< 120 MB, within 10 %", big < 120 and big <= small * 1.1)
+
+
+def idle() -> list[Line]:
+    """Change to POST on an idle system, and what idling costs."""
+    with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+        database = create(Path(name) / "shop.db", 100)
+        process = agent()
+        peak(process, lambda: int(str(counter.ask("report")["requests"])) >= 2)
+        time.sleep(2)
+        before, started = cpu(process.pid), time.monotonic()
+        time.sleep(20)
+        share = (cpu(process.pid) - before) / (time.monotonic() - started)
+        delays = [latency(database, counter, 1000 + number) for number in range(200)]
+    delays.sort()
+    middle, high = delays[100] * 1000, delays[197] * 1000
+    return [
+        Line("change to POST, idle system", f"median {middle:.1f} ms, p99 {high:.1f} ms", "median < 20 ms", middle < 20),
+        Line("idle", f"{share:.2%} of one core", "< 1 %", share < 0.01),
+    ]
+
+
+def latency(database: sqlite3.Connection, counter: Counter, number: int) -> float:
+    """Seconds from one commit to its request."""
+    counter.ask("mark")
+    insert(database, number, 1)
+    committed = time.monotonic()
+    while not (told := counter.ask("report"))["requests"]:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    return float(str(told["first"])) - committed
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Run everything, or what is named on the command line, and print one table."""
+    parts: dict[str, Callable[[], list[Line]]] = {
+        "snapshot": lambda: [snapshot_speed()],
+        "backlog": lambda: [backlog_speed()],
+        "memory": lambda: [
+            memory("peak memory, snapshot", snapshot_memory, LARGE),
+            memory("peak memory, one transaction", transaction_memory, LARGE // 2),
+        ],
+        "idle": idle,
+    }
+    chosen = sys.argv[1:] or list(parts)
+    lines = [line for name in chosen for line in parts[name]()]
+    width = max(len(line.what) for line in lines)
+    print(f"\nSQLite, {ROWS:,} rows of {len(COLUMNS)} columns, medians of {ROUNDS}, one run on this machine\n")
+    for line in lines:
+        verdict = {True: "met", False: "MISSED", None: ""}[line.met]
+        print(f"{line.what:<{width}}  {line.figure:<64}  {line.target:<22} {verdict}")
+
+
+if __name__ == "__main__":
+    main()

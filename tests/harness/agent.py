@@ -1,0 +1,144 @@
+"""A real agent as a process of its own: started, asked, killed by its saved process id."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from fuagent import control
+
+DEADLINE = 60.0
+"""Seconds a condition may take on a busy machine before the test fails."""
+
+
+async def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
+    """Poll ``condition`` until it is true; fails with ``what`` when it never is."""
+    end = asyncio.get_running_loop().time() + deadline
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        if asyncio.get_running_loop().time() > end:
+            message = f"never came true: {what}"
+            raise AssertionError(message)
+        await asyncio.sleep(0.02)
+
+
+def config(
+    database: Path, document: str, *, sync: Mapping[str, Any] | None = None, name: str = "orders-sync", **parts: Any
+) -> dict[str, Any]:
+    """A configuration of one SQLite source, one service and one sync of table ``orders``."""
+    pusher = {"driver": "openapi", "endpoint": document, "credential": {"key": "k-1234"}, **parts.pop("pusher", {})}
+    source = {"driver": "sqlite", "endpoint": f"sqlite:///{database}", **parts.pop("source", {})}
+    return {
+        "agent_id": "agent-0123456789ab",
+        "sources": {"shop": source},
+        "pushers": {"service": pusher},
+        "syncs": {name: {"source": "shop", "pusher": "service", "tables": ["orders"], **(sync or {})}},
+        **parts,
+    }
+
+
+class Agent:
+    """One state directory and the processes that work on it, one after the other."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
+        self.directory = directory
+        self.path = directory / "config.yaml"
+        self.state_dir = directory / ".fuagent"
+        self.log = directory / "agent.log"
+        self.env = {**os.environ, **(env or {})}
+        self.process: asyncio.subprocess.Process | None = None
+        self.configure(settings)
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write the configuration anew."""
+        self.path.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+        self.path.chmod(0o600)
+
+    async def start(self, *arguments: str) -> None:
+        """Start ``fuagent run``; it is killed when the block ends, if it still runs."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command("run", *arguments), stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=self.env
+            )
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of one fuagent command."""
+        return [sys.executable, "-m", "fuagent", "--config", str(self.path), *arguments]
+
+    async def call(self, *arguments: str) -> tuple[int, str, str]:
+        """Run one command to its end: exit code, output, errors."""
+        process = await asyncio.create_subprocess_exec(
+            *self.command(*arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
+            env=self.env,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def once(self, *arguments: str) -> int:
+        """Run until caught up; gives the exit code."""
+        await self.start("--once", *arguments)
+        return await self.wait()
+
+    async def wait(self, deadline: float = DEADLINE) -> int:
+        """Wait for the end; gives the exit code."""
+        assert self.process is not None
+        return await asyncio.wait_for(self.process.wait(), deadline)
+
+    async def kill(self) -> None:
+        """SIGKILL, by the saved process id."""
+        await self.end(signal.SIGKILL)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait; gives the exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await self.wait()
+
+    async def status(self, name: str = "orders-sync") -> dict[str, Any]:
+        """What the running agent says of one sync; empty while it does not answer."""
+        try:
+            report = await control.call(self.state_dir, "status")
+        except (control.NotRunningError, FileNotFoundError):
+            return {}
+        assert isinstance(report, dict)
+        return next(sync for sync in report["syncs"] if sync["name"] == name)
+
+    async def state(self, wanted: str, name: str = "orders-sync") -> dict[str, Any]:
+        """Wait until the sync is in this state; gives its status."""
+
+        async def there() -> dict[str, Any] | None:
+            assert self.process is None or self.process.returncode is None, self.text()
+            status = await self.status(name)
+            return status if status.get("state") == wanted else None
+
+        return await until(there, f"state {wanted}; the log says:\n{self.text()[-3000:]}")
+
+    def text(self) -> str:
+        """Everything the agent printed so far."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()

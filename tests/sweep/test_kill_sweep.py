@@ -1,0 +1,28 @@
+"""Many lives of the agent, over several databases; the report is kept as evidence."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import killing
+
+KILLS = int(os.environ.get("KILLS", "200"))
+LIVES = 20
+SEEDS = range(1, max(1, KILLS // LIVES) + 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_nothing_is_lost(seed: int, tmp_path: Path) -> None:
+    """Twenty kills on a database of its own, half of them with a large table so that the snapshot is cut often."""
+    report = await killing.run(tmp_path, LIVES, seed, rows=4000 if seed % 2 else 300)
+
+    if evidence := os.environ.get("EVIDENCE"):
+        path = Path(evidence) / "kill-sweep-sqlite.txt"
+        with path.open("w" if seed == SEEDS[0] else "a") as file:
+            file.write(
+                f"seed {report.seed}: {report.kills} kills ({dict(report.killed_in)}), {report.changes} changes,"
+                f" {report.requests} requests, {report.events} events, {report.repeated} repeated,"
+                f" {report.snapshots} end markers, faults: {report.faults or 'none'}\n"
+            )
+    assert report.faults == [], report
