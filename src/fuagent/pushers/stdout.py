@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +35,7 @@ class Stdout:
         """What ``driver_params`` may say."""
 
         model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+        needs_endpoint: ClassVar[bool] = False
 
         pretty: bool = Field(default=False, description="Put every event on a line of its own.")
 
