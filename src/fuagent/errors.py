@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fuagent.model import Finding
+    from fuagent.model import Finding, Place
 
 
 class FuagentError(Exception):
@@ -93,7 +93,15 @@ class WrongAnswerError(TryAgainError):
 
 
 class LostPlaceError(FuagentError):
-    """The place in the source's log is gone or cannot be proven."""
+    """The place in the source's log is gone or cannot be proven.
+
+    ``place`` is where to go on where the source knows it: right behind what cannot be
+    delivered (a truncated table, say). Without it the sync goes on from the oldest place.
+    """
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", place: Place | None = None) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.place = place
 
 
 class PayloadError(FuagentError):

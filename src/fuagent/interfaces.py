@@ -11,7 +11,8 @@ What every method may raise, and what the engine then does:
     driver, opens it and goes on from the last acknowledged place.
 ``LostPlaceError``
     Continuity cannot be proven. The engine records the gap on disk, tells the
-    service (``snapshot_sync_suggested``) and goes on from ``Source.oldest``.
+    service (``snapshot_sync_suggested``) and goes on from the error's ``place``, or
+    without one from ``Source.oldest``.
 ``HaltSyncError``
     Needs a person. This sync stops with the error's text; the others go on.
 ``StopAgentError``
@@ -31,7 +32,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from fuagent.model import Anchor, Batch, Checkpoint, Credential, EventSchema, Finding, Outcome, Place, Rows, Table, TableSpec
+from fuagent.model import (
+    Anchor,
+    Batch,
+    Checkpoint,
+    Credential,
+    EventSchema,
+    Finding,
+    Outcome,
+    Place,
+    Rows,
+    Table,
+    TableSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +194,8 @@ class Source(Protocol):
 
         Yields soon after each commit; when it has nothing more it yields once with
         ``at_end`` set (rows may be empty) and then waits. ``numbered=False`` leaves
-        the index out of the rows (changes repeated under a snapshot).
+        the index out of the rows' text (changes repeated under a snapshot);
+        ``Rows.indexes`` is there all the same.
         Reading ahead is bounded by the caller: a Rows is asked for when there is room.
         """
         ...

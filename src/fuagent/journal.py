@@ -61,7 +61,9 @@ class SnapshotRecord:
 
     ``stage`` is ``pending``, ``running`` or ``rows_done``. ``origin`` is where the
     changes under a repeated first snapshot are read from. ``place`` and ``index``
-    are S of the running attempt. ``tables`` is empty for all of them.
+    are S of the running attempt; ``index`` is 0 until its rows begin, so that a
+    checkpoint that equals it proves that they arrived. ``tables`` is empty for all
+    of them. ``again``: another one was asked for while its rows were on their way.
     """
 
     stage: str = "pending"
@@ -70,6 +72,7 @@ class SnapshotRecord:
     place: Place | None = None
     index: int = 0
     tables: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

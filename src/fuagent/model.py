@@ -152,7 +152,7 @@ class Anchor:
 class Rows:
     """Consecutive rows of one table out of one transaction, each its JSON text.
 
-    ``indexes`` runs beside ``rows`` and is empty where rows carry none (snapshot).
+    ``indexes`` runs beside ``rows`` and is empty where rows have none (snapshot).
     ``start`` is a place to re-read them from; ``end`` is the place behind them,
     resumable by itself if ``boundary``. ``rows`` may be empty: the log moved on
     without anything for this sync. ``at_end``: the source had nothing more just now.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.pipeline import Pipeline
@@ -73,7 +74,8 @@ class Agent:
         due = sync.ledger.record.snapshot
         if due is not None and due.stage != "pending":
             return "a snapshot is already being taken"
-        sync.ledger.save(snapshot=SnapshotRecord(cause=BY_OPERATOR))
+        whole = due if due is not None and not due.tables else SnapshotRecord()
+        sync.ledger.save(snapshot=replace(whole, cause=BY_OPERATOR))
         sync.wishes.wake.set()
         return "the snapshot begins at the next transaction end"
 
@@ -119,5 +121,3 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-

@@ -180,13 +180,16 @@ class Batcher:
         if not self._waiting:
             return None
         pieces: list[Piece] = []
+        versions: dict[str, int] = {}
         room = self._most
         space = self._limit.value - self._overhead
-        while self._waiting and self._joins(pieces):
+        while self._waiting and self._joins(versions):
             piece = self._waiting.popleft()
-            fits, taken = self._fit(piece, room, space, first=not any(p.high > p.low for p in pieces))
+            fits, taken = self._fit(piece, room, space, first=not versions)
             if fits > piece.low or piece.high == piece.low:
                 pieces.append(Piece(piece.rows, piece.low, fits))
+            if fits > piece.low:
+                versions[piece.rows.table] = piece.rows.version
             if fits < piece.high:
                 self._waiting.appendleft(Piece(piece.rows, fits, piece.high))
                 self._taken(fits - piece.low, taken)
@@ -200,15 +203,14 @@ class Batcher:
         self._rows -= rows
         self._bytes -= size
 
-    def _joins(self, pieces: list[Piece]) -> bool:
-        """Whether the next waiting piece may stand in the same parcel."""
+    def _joins(self, versions: dict[str, int]) -> bool:
+        """Whether the next waiting piece may stand in a parcel that holds rows of ``versions``."""
         rows = self._waiting[0].rows
-        before = next((piece.rows for piece in reversed(pieces) if piece.rows.rows), None)
-        if before is None or not rows.rows:
+        if not versions or not rows.rows:
             return True
-        if before.table == rows.table:
-            return before.version == rows.version
-        return self._route(before.table) == self._route(rows.table)
+        if rows.table in versions:
+            return versions[rows.table] == rows.version
+        return self._route(next(iter(versions))) == self._route(rows.table)
 
     @staticmethod
     def _fit(piece: Piece, room: int, space: int, *, first: bool) -> tuple[int, int]:

@@ -9,7 +9,8 @@ anything behind it is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fuagent.engine import retry
@@ -18,7 +19,7 @@ from fuagent.engine.lifecycle import Event
 from fuagent.engine.reporter import Reporter
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.waiting import pause
-from fuagent.errors import HaltSyncError
+from fuagent.errors import FuagentError, HaltSyncError
 from fuagent.interfaces import Clock, Pusher
 from fuagent.journal import SyncJournal
 from fuagent.model import Batch, Outcome, Verdict
@@ -28,6 +29,14 @@ _TROUBLE = {
     Verdict.WRONG_ANSWER: Event.WRONG_ANSWER,
     Verdict.UNAUTHORISED: Event.UNAUTHORISED,
 }
+
+
+RUN_OF_FAILURES = 3
+"""Attempts in a row that failed before the service is asked for its checkpoint."""
+
+
+_NO_CHECKPOINT = Outcome(Verdict.RETRY, "the service gives no clear answer to the question for its checkpoint.")
+
 
 class StoppedError(Exception):
     """The sync is to end before this parcel was delivered; nothing is lost, it is re-read."""
@@ -87,6 +96,8 @@ class Delivery:
         """Whether batches carry ``snapshot_sync_suggested``."""
         self.run = 0
         """The middle part of the key: which snapshot or stream this is."""
+        self.look: Callable[[], Awaitable[bool]] | None = None
+        """Asked after a run of failures, before the next attempt; False: no clear answer, wait on."""
 
     async def rows(self, parcel: Parcel) -> AsyncIterator[Delivered]:
         """Deliver ``parcel``; yields its parts as they are done, in order.
@@ -160,6 +171,9 @@ class Delivery:
             if event is None:
                 break
             await self._wait(event, outcome, attempts)
+            while self.look and attempts >= RUN_OF_FAILURES and not await self.look():
+                attempts += 1
+                await self._wait(Event.RETRY, _NO_CHECKPOINT, attempts)
         if outcome.verdict is Verdict.HALT:
             raise HaltSyncError(outcome.reason, where=self._pusher.route(batch.table), fix=outcome.fix)
         if attempts > 1:
@@ -173,7 +187,9 @@ class Delivery:
         if self._stopping.is_set():
             raise StoppedError
         if event is Event.UNAUTHORISED:
-            await self._pusher.refresh()
+            # A credential file may be gone for the moment in which it is replaced.
+            with suppress(FuagentError):
+                await self._pusher.refresh()
         await pause(self._clock, wait, self._stopping)
         if self._stopping.is_set():
             raise StoppedError

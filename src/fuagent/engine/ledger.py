@@ -82,23 +82,25 @@ class Ledger:
     def repeated(self, part: Parcel) -> None:
         """Write down one delivered part of the changes under a first snapshot, which carry no index."""
         record = self.record
-        if record.snapshot is not None and part.boundary:
+        if record.snapshot is not None:
             record = replace(record, snapshot=replace(record.snapshot, origin=part.place))
         self._journal.advance(replace(record, rows=record.rows + part.count, batches=record.batches + 1), None)
         self._count(part, None, acknowledged=True)
         self._show()
 
-    def moved(self, place: Place, *, boundary: bool, left_out: int) -> None:
-        """The log went on without a row for this sync."""
+    def moved(self, place: Place | None, *, left_out: int) -> None:
+        """The log went on without a row for this sync; ``place`` None if inside a transaction."""
         record = replace(self.record, left_out=self.record.left_out + left_out)
-        anchor = Anchor(record.acknowledged, place, self._settings.shape, boundary)
+        anchor = Anchor(record.acknowledged, place, self._settings.shape) if place else None
         self._journal.advance(record, anchor)
-        self._remember(anchor)
+        if anchor:
+            self._remember(anchor)
         self._show()
 
     def anchored(self, place: Place, index: int, **changes: object) -> None:
-        """Write an anchor that is on disk at once, with changes of the record."""
-        anchor = Anchor(index, place, self._settings.shape)
+        """Write an anchor that is on disk at once, with changes of the record; going back forgets what lay ahead."""
+        anchor = Anchor(index, place, self._settings.shape, boundary=not place.resume_after)
+        self._unconfirmed = [before for before in self._unconfirmed if before.index <= index]
         self._journal.save(replace(self.record, **changes), anchor)  # type: ignore[arg-type]
         self._remember(anchor)
         self._show()
@@ -112,7 +114,7 @@ class Ledger:
             return
         self._confirmed_at = now
         limit = self.record.acknowledged
-        if checkpoint is not None and checkpoint.answer is Answer.INDEX:
+        if checkpoint is not None and checkpoint.answer is not Answer.NO_ENDPOINT:
             limit = checkpoint.index
         certain = [anchor for anchor in self._unconfirmed if anchor.index <= limit]
         if not certain:
@@ -127,7 +129,7 @@ class Ledger:
         if len(waiting) > 1 and waiting[-1].index == anchor.index:
             waiting.pop()
         waiting.append(anchor)
-        if len(waiting) > 512:  # noqa: PLR2004 - any bound would do
+        if len(waiting) > 512:
             del waiting[1::2]
 
     def _count(self, part: Parcel, anchor: Anchor | None, *, acknowledged: bool) -> None:

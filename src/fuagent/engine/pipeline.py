@@ -7,6 +7,7 @@ the type of the error is the reaction, as :mod:`fuagent.errors` lists them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.snapshot import Snapshot
 from fuagent.engine.start import Do, Facts
 from fuagent.engine.stream import Passage, Stream
-from fuagent.engine.sync import StartAgain, Sync, refuse_mix
+from fuagent.engine.sync import BY_SERVICE, StartAgain, Sync, refuse_mix
 from fuagent.engine.waiting import pause
 from fuagent.engine.watch import SUGGEST_EVERY, Watch
 from fuagent.errors import (
@@ -30,7 +31,7 @@ from fuagent.errors import (
     WrongAnswerError,
 )
 from fuagent.journal import SnapshotRecord
-from fuagent.model import Answer, Checkpoint, Place
+from fuagent.model import Anchor, Answer, Checkpoint, Place
 
 ASK_AGAIN_EVERY = 5.0
 JOURNAL_RETRY = 5.0
@@ -74,11 +75,13 @@ class Pipeline:
             finally:
                 with suppress(Exception):
                     await sync.source.close()
+                with suppress(Exception):
                     await sync.pusher.close()
         if not self.halted:
             sync.reporter.meet(Event.STOP)
         with suppress(JournalWriteError):
-            sync.journal.flush()
+            if sync.journal.known:
+                sync.journal.flush()
 
     async def _react(self, error: FuagentError) -> bool:
         """Do what the error's type says; True if the sync ends here."""
@@ -120,6 +123,8 @@ class Pipeline:
         sync = self._sync
         while sync.ledger.record.paused:
             sync.reporter.meet(Event.PAUSE)
+            if sync.wishes.once:
+                return
             await sync.wishes.wake.wait()
             sync.wishes.wake.clear()
             if sync.wishes.stopping.is_set():
@@ -128,7 +133,7 @@ class Pipeline:
 
     def recovered(self) -> None:
         """A session stands: the count of failures starts over."""
-        if self._failures:
+        if self._failures or self._sync.progress.problem:
             self._sync.reporter.recovered(self._failures)
         self._failures = 0
 
@@ -147,7 +152,10 @@ class _Session:
         self._pipeline = pipeline
         self._watch = Watch(sync)
         self._stream = Stream(sync, self._watch)
-        self._snapshot = Snapshot(sync, self._stream)
+        self._snapshot = Snapshot(sync, self._stream, self._watch)
+        self._gap = ""
+        """A gap that this session's start found."""
+        sync.delivery.look = self._watch.look
 
     async def run(self) -> None:
         sync = self._sync
@@ -170,8 +178,10 @@ class _Session:
                 place = await self._forward(place, until)
                 if until is not None and not self._leave():
                     return
-            if sync.ledger.record.paused or sync.wishes.stopping.is_set():
+            if sync.wishes.stopping.is_set():
                 return
+            if sync.ledger.record.paused:
+                raise StartAgain
 
     async def _prepare(self) -> None:
         sync = self._sync
@@ -185,6 +195,7 @@ class _Session:
             await sync.source.prepare(specs)
         except LostPlaceError as error:
             # Written down before the source is put right: a crash between the two must not hide the gap.
+            self._gap = error.what
             sync.lose(error.what)
             await sync.source.prepare(specs, mend=True)
 
@@ -194,7 +205,22 @@ class _Session:
         sync.snapshot_first = False
         sync.reporter.meet(Event.STREAM)
         rows = sync.source.stream(place, until)
-        return await self._stream.run(rows, place, Passage(streaming=True, obeys=True, leave=self._leave))
+        try:
+            return await self._stream.run(rows, place, Passage(streaming=True, obeys=True, leave=self._leave))
+        except LostPlaceError as error:
+            await self._lost(error)
+            raise TryAgainError(error.what, where=error.where, fix=error.fix) from error
+
+    async def _lost(self, error: LostPlaceError) -> None:
+        """Everything up to the loss is delivered; write down where the next session goes on."""
+        sync = self._sync
+        sync.lose(error.what)
+        acknowledged = sync.ledger.record.acknowledged
+        place = error.place
+        if place is None:
+            place = await sync.source.oldest(acknowledged)
+            sync.journal.forget_anchors()
+        sync.ledger.anchored(place, acknowledged)
 
     def _leave(self) -> bool:
         sync = self._sync
@@ -229,12 +255,17 @@ class _Session:
             self._from_the_beginning()
             return None
         if row.do is Do.END_MARKER:
-            sync.reporter.meet(Event.SNAPSHOT)
-            if checkpoint.answer is Answer.INDEX:
-                sync.ledger.save(acknowledged=checkpoint.index, answered=checkpoint.index)
-            sync.in_snapshot = True
-            return await self._snapshot.finish()
+            await self._end_marker(checkpoint)
         return await self._resume(checkpoint, unproven=row.do is Do.RESUME_UNPROVEN)
+
+    async def _end_marker(self, checkpoint: Checkpoint) -> None:
+        sync = self._sync
+        sync.reporter.meet(Event.SNAPSHOT)
+        if checkpoint.answer is Answer.INDEX:
+            sync.ledger.save(acknowledged=checkpoint.index, answered=checkpoint.index)
+        sync.in_snapshot = True
+        sync.next_run()
+        await self._snapshot.finish(self._gap)
 
     def _from_the_beginning(self) -> None:
         sync = self._sync
@@ -244,7 +275,7 @@ class _Session:
             due = replace(due, origin=None)
         sync.ledger.forget()
         cause = due.cause or "the service has no checkpoint"
-        sync.ledger.save(snapshot=replace(due, stage="pending", cause=cause, tables=()), gap="")
+        sync.ledger.save(snapshot=replace(due, stage="pending", cause=cause, tables=(), again=False), gap="")
         sync.update_flag()
 
     async def _decide(self) -> tuple[start.Row, Checkpoint]:
@@ -252,12 +283,10 @@ class _Session:
         began = sync.clock.monotonic()
         while True:
             checkpoint = await sync.pusher.checkpoint()
-            anchors = sync.journal.anchors()
             facts = Facts(
                 checkpoint,
                 sync.ledger.record,
-                known=sync.journal.known,
-                newest=anchors[0].index if anchors else 0,
+                known=sync.journal.known and bool(sync.journal.anchors()),
                 waited=sync.clock.monotonic() - began,
             )
             row = start.decide(facts)
@@ -274,9 +303,10 @@ class _Session:
         anchors = sync.journal.anchors()
         index = checkpoint.index
         if checkpoint.answer is Answer.NO_ENDPOINT:
-            index = anchors[0].index
+            index = record.acknowledged
         try:
             place = await sync.source.locate(anchors, index)
+            place = self._whole_transaction(place, anchors, index)
         except LostPlaceError as error:
             sync.lose(f"{error.what} (checkpoint {index})")
             place = await sync.source.oldest(max(index, record.acknowledged))
@@ -291,6 +321,13 @@ class _Session:
         sync.update_flag()
         return place
 
+    def _whole_transaction(self, place: Place, anchors: Sequence[Anchor], index: int) -> Place:
+        """Inside a transaction whose rows were chosen by other settings: all of it again, numbered above."""
+        shape = next((anchor.shape for anchor in anchors if anchor.index <= index), self._sync.settings.shape)
+        if not place.resume_after or shape == self._sync.settings.shape:
+            return place
+        return replace(place, previous=max(place.previous, index), resume_after=0)
+
     def _join_tables(self) -> None:
         """A table that is new to the sync is snapshotted alone; one that left is forgotten."""
         sync = self._sync
@@ -298,8 +335,10 @@ class _Session:
         now = tuple(table.label for table in sync.tables)
         joined = tuple(label for label in now if label in record.tables) if record.tables else now
         added = tuple(label for label in now if label not in joined)
-        changes: dict[str, object] = {"tables": joined}
-        if added and record.snapshot is None:
-            changes["snapshot"] = SnapshotRecord(cause=f"new: {', '.join(added)}", tables=added)
-            sync.reporter.info("tables added", tables=added)
-        sync.ledger.save(**changes)
+        due = record.snapshot
+        if due is None or due.tables:
+            again = due is not None and due.again
+            due = SnapshotRecord(cause=BY_SERVICE) if again else None
+            if added:
+                due = SnapshotRecord(cause=f"new: {', '.join(added)}", tables=added, again=again)
+        sync.ledger.save(tables=joined, snapshot=due)

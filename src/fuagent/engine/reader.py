@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -31,11 +30,9 @@ class Reader:
     ) -> None:
         assert self._task is not None
         self._task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await self._task
-        close = getattr(self._rows, "aclose", None)
-        if close is not None:
-            await close()
+        # Not "await task": a cancellation of this task must not be taken for that of the other.
+        await asyncio.gather(self._task, return_exceptions=True)
+        await close(self._rows)
 
     @property
     def done(self) -> bool:
@@ -69,3 +66,10 @@ class Reader:
                     await self._room.wait()
         finally:
             self._news.set()
+
+
+async def close(rows: AsyncIterator[Rows]) -> None:
+    """End an iterator that may stand in the middle, so that the source is free at once."""
+    end = getattr(rows, "aclose", None)
+    if end is not None:
+        await end()

@@ -33,7 +33,7 @@ class Reporter:
         """Step through the lifecycle; a change of state is one line in the log."""
         before = self.progress.state
         self.progress.meet(event, self._clock.time())
-        if event in (Event.SNAPSHOT, Event.STREAM):
+        if event in (Event.START, Event.SNAPSHOT, Event.STREAM, Event.LOSE):
             self._resume = event
         if self.progress.state is not before:
             self._log.info("state", state=str(self.progress.state), index=self.progress.index)
@@ -48,7 +48,12 @@ class Reporter:
             self._unsaid += 1
             return
         self._log.warning(
-            "trying again", problem=problem, fix=fix, wait=round(wait, 1), batch=self.progress.batches, more=self._unsaid
+            "trying again",
+            problem=problem,
+            fix=fix,
+            wait=round(wait, 1),
+            batch=self.progress.batches,
+            more=self._unsaid,
         )
         self._said, self._said_at, self._unsaid = problem, now, 0
 
@@ -69,7 +74,10 @@ class Reporter:
 
     def halt(self, error: FuagentError) -> None:
         """The sync stops until a person has acted."""
-        self.progress.problem, self.progress.fix = f"{error.where}: {error.what}" if error.where else error.what, error.fix
+        self.progress.problem, self.progress.fix = (
+            f"{error.where}: {error.what}" if error.where else error.what,
+            error.fix,
+        )
         self.progress.meet(Event.HALT, self._clock.time())
         self._log.error("halted", problem=self.progress.problem, fix=error.fix, index=self.progress.index)
 

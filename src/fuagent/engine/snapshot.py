@@ -19,8 +19,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from fuagent.engine.lifecycle import Event
+from fuagent.engine.reader import close
 from fuagent.engine.stream import Passage, Stream
-from fuagent.engine.sync import BY_SERVICE, PAUSE_FIRST, PAUSE_MOST, Sync
+from fuagent.engine.sync import BY_SERVICE, COOLED, PAUSE_FIRST, PAUSE_MOST, Sync
+from fuagent.engine.watch import Watch
 from fuagent.errors import LostPlaceError
 from fuagent.interfaces import SnapshotRun
 from fuagent.journal import SnapshotRecord
@@ -30,9 +32,11 @@ from fuagent.model import Place, Rows
 class Snapshot:
     """Takes snapshots for one sync."""
 
-    def __init__(self, sync: Sync, stream: Stream) -> None:
+    def __init__(self, sync: Sync, stream: Stream, watch: Watch) -> None:
         self._sync = sync
         self._stream = stream
+        self._watch = watch
+        self._streamed = 0.0
 
     async def take(self, place: Place | None) -> Place:
         """Take the snapshot the record calls for; gives the place to stream from.
@@ -41,6 +45,7 @@ class Snapshot:
         """
         sync = self._sync
         due = sync.ledger.record.snapshot or SnapshotRecord(cause="the first one")
+        self._streamed = sync.clock.monotonic() - sync.streamed_since
         sync.in_snapshot = True
         sync.next_run()
         self._show(due)
@@ -48,24 +53,32 @@ class Snapshot:
         async with run:
             running = self._begin(due, run, place)
             await self._changes(place, running, run)
-            await self._rows(run, last=not due.tables)
-        sync.ledger.save(snapshot=replace(running, stage="rows_done"))
-        await self.finish()
-        return run.place
+            if not due.tables:
+                # Before the first row a service that accepts is told to expect all of them.
+                await self._watch.suggest()
+            numbered = self._number(run)
+            await self._rows(run, numbered)
+        sync.ledger.save(snapshot=replace(sync.ledger.record.snapshot or numbered, stage="rows_done"))
+        return await self.finish()
 
-    async def finish(self) -> Place | None:
-        """Send the end marker of a snapshot whose rows are all there, and write it down as done."""
+    async def finish(self, gap: str = "") -> Place:
+        """Send the end marker of a snapshot whose rows are all there, and write it down as done.
+
+        ``gap`` is one that came about behind S and so outlasts the snapshot.
+        """
         sync = self._sync
         done = sync.ledger.record.snapshot
         assert done is not None
-        again = self._stream.wanted_again()
+        again = done.again
         if not done.tables:
             outcome = await sync.delivery.flags(sync.routes(), end=True)
             again = again or outcome.snapshot_needed
         assert done.place is not None
-        sync.ledger.anchored(done.place, sync.ledger.record.acknowledged, **self._done(done, again))
+        changes = self._done(done, again=again, gap=gap)
+        sync.ledger.anchored(done.place, sync.ledger.record.acknowledged, **changes)
         sync.in_snapshot = False
         sync.streamed_since = sync.clock.monotonic()
+        sync.wishes.ask_checkpoint = True
         sync.update_flag()
         sync.reporter.info("snapshot done", rows=sync.progress.snapshot_rows, cause=done.cause)
         return done.place
@@ -77,11 +90,26 @@ class Snapshot:
 
     def _begin(self, due: SnapshotRecord, run: SnapshotRun, place: Place | None) -> SnapshotRecord:
         origin = None if place else due.origin or run.place
-        running = replace(due, stage="running", origin=origin, place=run.place, index=run.index)
-        self._sync.ledger.save(snapshot=running)
+        running = replace(due, stage="running", origin=origin, place=run.place, index=0)
+        record = self._sync.ledger.record
+        # What joins the sync later is not in this picture, even if the end marker waits for the next start.
+        tables = record.tables if due.tables else tuple(table.label for table in self._sync.tables)
+        self._sync.ledger.save(snapshot=running, tables=tables)
         self._sync.progress.snapshot_total = run.total
         self._sync.reporter.info("snapshot begins", cause=due.cause, total=run.total, index=run.index)
         return running
+
+    def _number(self, run: SnapshotRun) -> SnapshotRecord:
+        """Settle the index of the last row: above all that was sent, so that it is seen to arrive."""
+        record = self._sync.ledger.record
+        assert record.snapshot is not None
+        index = 0 if record.snapshot.tables else max(record.acknowledged + 1, run.index)
+        place = replace(run.place, previous=max(run.place.previous, record.acknowledged, index))
+        # A request before the first row is this snapshot, if it is a whole one.
+        again = record.snapshot.again and bool(record.snapshot.tables)
+        numbered = replace(record.snapshot, place=place, index=index, again=again)
+        self._sync.ledger.save(snapshot=numbered)
+        return numbered
 
     async def _changes(self, place: Place | None, running: SnapshotRecord, run: SnapshotRun) -> None:
         """What changed up to S; a request for a snapshot in reply is this very one."""
@@ -95,42 +123,37 @@ class Snapshot:
             await self._stream.run(rows, origin, passage)
         except LostPlaceError as error:
             sync.reporter.notice(f"Rows deleted before this snapshot may remain at the service: {error.what}")
-        self._stream.wanted_again()
 
-    async def _rows(self, run: SnapshotRun, *, last: bool) -> None:
+    async def _rows(self, run: SnapshotRun, numbered: SnapshotRecord) -> None:
         sync = self._sync
         sync.progress.snapshot_rows = 0
         sync.reporter.meet(Event.SNAPSHOT)
-        rows = with_last_index(run.rows(), run.index) if last else run.rows()
+        rows = with_last_index(run.rows(), numbered.index) if numbered.index else run.rows()
         await self._stream.run(rows, run.place, Passage())
 
-    def _done(self, done: SnapshotRecord, again: bool) -> dict[str, object]:  # noqa: FBT001
+    def _done(self, done: SnapshotRecord, *, again: bool, gap: str) -> dict[str, object]:
         """The record after a finished snapshot."""
-        sync = self._sync
-        record = sync.ledger.record
-        tables = tuple(table.label for table in sync.tables)
+        record = self._sync.ledger.record
+        due = SnapshotRecord(cause=BY_SERVICE) if again else None
         if done.tables:
-            return {"snapshot": None, "tables": tuple(dict.fromkeys((*record.tables, *done.tables)))}
-        streamed = sync.clock.monotonic() - sync.streamed_since
-        often = done.cause == BY_SERVICE and record.snapshots and streamed < PAUSE_MOST
-        pause = min(record.snapshot_pause * 2, PAUSE_MOST) if often else PAUSE_FIRST
-        return {
-            "snapshot": SnapshotRecord(cause=BY_SERVICE) if again else None,
-            "snapshots": record.snapshots + 1,
-            "snapshot_pause": pause,
-            "tables": tables,
-            "gap": "",
-        }
+            return {"snapshot": due, "tables": tuple(dict.fromkeys((*record.tables, *done.tables)))}
+        # Soon after the last one, counted in the pause that was owed: who asks for ever waits ever longer.
+        soon = done.cause in COOLED and record.snapshots and self._streamed < 2 * record.snapshot_pause
+        pause = min(record.snapshot_pause * 2, PAUSE_MOST) if soon else PAUSE_FIRST
+        return {"snapshot": due, "snapshots": record.snapshots + 1, "snapshot_pause": pause, "gap": gap}
 
 
 async def with_last_index(rows: AsyncIterator[Rows], index: int) -> AsyncIterator[Rows]:
     """The same rows, the very last one of all carrying ``index``."""
     held: Rows | None = None
-    async for chunk in rows:
-        if held is not None and chunk.rows:
-            yield held
-        if chunk.rows:
-            held = chunk
+    try:
+        async for chunk in rows:
+            if held is not None and chunk.rows:
+                yield held
+            if chunk.rows:
+                held = chunk
+    finally:
+        await close(rows)
     if held is None:
         return
     *others, last = held.rows

@@ -36,17 +36,25 @@ class Facts:
     checkpoint: Checkpoint
     record: SyncRecord
     known: bool
-    """Whether the journal holds anything of this sync."""
-    newest: int
-    """Index of the newest anchor; 0 without one."""
+    """Whether the journal holds this sync's record and anchors."""
     waited: float = 0.0
 
     @property
     def index(self) -> int:
         """N, or 0 for none; without a status endpoint the journal's own."""
-        if self.checkpoint.answer is Answer.NO_ENDPOINT:
-            return self.newest
+        if self.alone:
+            return self.record.acknowledged
         return self.checkpoint.index if self.checkpoint.answer is Answer.INDEX else 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no status endpoint, so that the journal is the checkpoint."""
+        return self.checkpoint.answer is Answer.NO_ENDPOINT
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is no checkpoint."""
+        return not self.known if self.alone else self.index == 0
 
     @property
     def stage(self) -> str:
@@ -59,8 +67,8 @@ class Facts:
         snapshot = self.record.snapshot
         if snapshot is None or snapshot.stage == "pending" or snapshot.tables:
             return False
-        met = self.checkpoint.answer is Answer.INDEX and self.index == snapshot.index
-        return met or (snapshot.stage == "rows_done" and self.checkpoint.answer is Answer.NO_ENDPOINT)
+        met = snapshot.index > 0 and self.index == snapshot.index
+        return met or (snapshot.stage == "rows_done" and self.alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +84,20 @@ class Row:
     """A sentence for the operator where this is not the ordinary course."""
 
 
-def _nothing(facts: Facts) -> bool:
-    return facts.index == 0
-
-
 TABLE: tuple[Row, ...] = (
     Row("marker", "N", "its snapshot's rows are all there", lambda facts: facts.rows_there, Do.END_MARKER),
     Row(
         "nothing acknowledged",
         "404 or 0, or no status endpoint",
         "nothing acknowledged",
-        lambda facts: _nothing(facts) and not facts.record.acknowledged,
+        lambda facts: facts.nothing and not facts.record.acknowledged,
         Do.BEGIN,
     ),
     Row(
         "missing",
         "404 or 0",
         "rows acknowledged",
-        lambda facts: _nothing(facts) and facts.waited < PATIENCE,
+        lambda facts: facts.nothing and not facts.alone and facts.waited < PATIENCE,
         Do.ASK_AGAIN,
         "The service has no checkpoint although it took rows before; asking again for 30 s.",
     ),
@@ -101,7 +105,7 @@ TABLE: tuple[Row, ...] = (
         "still missing",
         "404 or 0, for 30 s",
         "rows acknowledged",
-        _nothing,
+        lambda facts: facts.nothing,
         Do.BEGIN,
         "The service has no checkpoint although it took rows before: everything is sent again from the beginning.",
     ),

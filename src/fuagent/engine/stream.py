@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from fuagent.engine.batcher import Parcel
 from fuagent.engine.delivery import Delivered, StoppedError
 from fuagent.engine.lifecycle import Event
 from fuagent.engine.reader import Reader
-from fuagent.engine.sync import BY_SERVICE, StartAgain, Sync
+from fuagent.engine.sync import StartAgain, Sync
 from fuagent.engine.watch import Watch
 from fuagent.model import Place, Rows
 
@@ -44,12 +43,6 @@ class Stream:
     def __init__(self, sync: Sync, watch: Watch) -> None:
         self._sync = sync
         self._watch = watch
-        self._snapshot_wanted_again = False
-
-    def wanted_again(self) -> bool:
-        """Whether a reply asked for a snapshot while one was running; asked once, it is forgotten."""
-        wanted, self._snapshot_wanted_again = self._snapshot_wanted_again, False
-        return wanted
 
     async def run(self, rows: AsyncIterator[Rows], place: Place, passage: Passage) -> Place:
         """Deliver ``rows`` until they end or ``passage.leave`` says so; gives the place reached.
@@ -58,19 +51,19 @@ class Stream:
             StoppedError: the sync is to end.
         """
         batcher = self._sync.batcher()
+        between = True
         async with Reader(rows, batcher) as reader, _waking(self._sync, reader):
             while True:
                 parcel = batcher.take()
                 if parcel is None:
-                    if reader.done:
-                        return place
-                    if passage.leave():
+                    if reader.done or (between and passage.leave()):
                         return place
                     await self._idle(reader, passage)
                     continue
                 reader.taken()
                 place = await self._deliver(parcel, place, passage)
-                if parcel.boundary and passage.leave():
+                between = parcel.boundary
+                if between and passage.leave():
                     return place
 
     def _heed(self) -> None:
@@ -85,36 +78,34 @@ class Stream:
         self._heed()
         if not parcel.count:
             if passage.streaming and (parcel.place != place or parcel.left_out):
-                sync.ledger.moved(parcel.place, boundary=parcel.boundary, left_out=parcel.left_out)
+                sync.ledger.moved(parcel.place if parcel.boundary else None, left_out=parcel.left_out)
         else:
             async for part in sync.delivery.rows(parcel):
                 self._done(part, passage)
             sync.reporter.meet(Event.SENT)
         if passage.obeys and parcel.pieces[-1].rows.at_end and parcel.boundary:
             sync.reporter.meet(Event.CAUGHT_UP)
-        await self._watch.after_batch()
+        await self._watch.after_batch(sent=parcel.count > 0)
         return parcel.place
 
     def _done(self, part: Delivered, passage: Passage) -> None:
         sync = self._sync
         asked = None
-        if part.acknowledged:
-            sync.unproven = False
         if part.snapshot_needed and passage.obeys:
-            asked = sync.wanted(BY_SERVICE)
+            asked = sync.wanted()
         elif part.snapshot_needed:
-            self._snapshot_wanted_again = True
+            sync.asked_again()
         if passage.repeated:
             sync.ledger.repeated(part.parcel)
         else:
-            sync.ledger.delivered(
-                part.parcel, acknowledged=part.acknowledged, streaming=passage.streaming, asked=asked
-            )
+            sync.ledger.delivered(part.parcel, acknowledged=part.acknowledged, streaming=passage.streaming, asked=asked)
         if not passage.streaming:
             sync.progress.snapshot_rows += part.parcel.count
         if not part.acknowledged:
             sync.progress.rejected = sync.journal.rejected_count()
             sync.reporter.notice("A row the service refuses was set aside.", table=part.parcel.table)
+        else:
+            sync.unproven = False
         sync.update_flag()
 
     async def _idle(self, reader: Reader, passage: Passage) -> None:
@@ -140,8 +131,7 @@ class _waking:  # noqa: N801 - a context manager, named for how it reads
     async def __aexit__(self, *_error: object) -> None:
         for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _tick(self) -> None:
         while True:

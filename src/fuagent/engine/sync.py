@@ -92,6 +92,7 @@ class Sync:
     def update_flag(self) -> None:
         """Bring the suggestion on batches in line with the record."""
         self.delivery.suggest = bool(self.ledger.record.gap) or self.unproven
+        self.progress.unproven = self.unproven
 
     def next_run(self) -> None:
         """Begin a new snapshot or stream as far as idempotency keys go; on disk first."""
@@ -103,15 +104,27 @@ class Sync:
         record = self.ledger.record
         changes: dict[str, object] = {"gap": reason}
         if self.settings.on_lost_place == "snapshot" and record.snapshot is None:
-            changes["snapshot"] = SnapshotRecord(cause="the place was lost")
+            changes["snapshot"] = SnapshotRecord(cause=BY_LOSS)
         self.ledger.save(**changes)
         self.update_flag()
         self.reporter.notice(f"Lost place: {reason}", on_lost_place=self.settings.on_lost_place)
 
-    def wanted(self, cause: str) -> SnapshotRecord:
-        """The snapshot to record when a whole one is asked for: the one already due, if it is whole."""
+    def wanted(self) -> SnapshotRecord:
+        """The snapshot to record when the service asks for one: the one already due, if it is whole.
+
+        One that the agent itself suggested is not made to wait for its turn.
+        """
         due = self.ledger.record.snapshot
-        return due if due is not None and not due.tables else SnapshotRecord(cause=cause)
+        if due is not None and not due.tables:
+            return due
+        return SnapshotRecord(cause=ACCEPTED if self.delivery.suggest else BY_SERVICE)
+
+    def asked_again(self) -> None:
+        """A reply asks for a snapshot while one runs: remembered once, on disk, for when it is done."""
+        due = self.ledger.record.snapshot
+        assert due is not None
+        if not due.again or self.ledger.record.gap:
+            self.ledger.save(snapshot=replace(due, again=True), gap="")
 
     def snapshot_due(self) -> bool:
         """Whether a snapshot is to be taken now; a service's own wish waits for its turn."""
@@ -124,13 +137,22 @@ class Sync:
         return owed <= 0
 
     def _owed(self, snapshot: SnapshotRecord, taken: int, pause: float) -> float:
-        """Seconds of streaming that come before this snapshot."""
-        if self.snapshot_first or snapshot.stage != "pending" or not taken or snapshot.cause != BY_SERVICE:
+        """Seconds of streaming that come before this snapshot.
+
+        One that repairs a gap waits only where gaps come as often as snapshots.
+        """
+        if self.snapshot_first or snapshot.stage != "pending" or not taken or snapshot.cause not in COOLED:
+            return 0.0
+        if snapshot.cause != BY_SERVICE and pause <= PAUSE_FIRST:
             return 0.0
         return max(0.0, pause - (self.clock.monotonic() - self.streamed_since))
 
 
 BY_SERVICE = "the service asked for it"
+ACCEPTED = "the service accepted the suggestion"
+BY_LOSS = "the place was lost"
+COOLED = (BY_SERVICE, ACCEPTED, BY_LOSS)
+"""Causes that may come back for ever; a snapshot for one of them may have to wait."""
 
 
 def mapping_for(settings: SyncSettings, schema: EventSchema | None) -> Mapping:

@@ -7,7 +7,7 @@ log still has the place. The lower answer must come twice, as a replica may lag.
 
 from __future__ import annotations
 
-from fuagent.engine.sync import BY_SERVICE, StartAgain, Sync
+from fuagent.engine.sync import StartAgain, Sync
 from fuagent.errors import TryAgainError
 from fuagent.model import Answer, Checkpoint
 
@@ -25,9 +25,9 @@ class Watch:
         self._asked_at = sync.clock.monotonic()
         self._suggested_at: float | None = None
 
-    async def after_batch(self) -> None:
-        """What is due behind a batch, with nothing in flight."""
-        if self._sync.delivery.suggest:
+    async def after_batch(self, *, sent: bool) -> None:
+        """What is due behind a batch, with nothing in flight; ``sent`` is False if it held no rows."""
+        if sent and self._sync.delivery.suggest:
             self._suggested_at = self._sync.clock.monotonic()
         if not self._sync.in_snapshot:
             await self._checkpoint()
@@ -46,9 +46,13 @@ class Watch:
             return
         self._suggested_at = now
         outcome = await sync.delivery.flags(sync.routes(), end=False)
-        if outcome.snapshot_needed:
-            sync.ledger.save(snapshot=sync.wanted(BY_SERVICE), gap="")
-            sync.update_flag()
+        if not outcome.snapshot_needed:
+            return
+        if sync.in_snapshot:
+            sync.asked_again()
+        else:
+            sync.ledger.save(snapshot=sync.wanted(), gap="")
+        sync.update_flag()
 
     async def _checkpoint(self) -> None:
         sync = self._sync
@@ -57,41 +61,45 @@ class Watch:
             await sync.ledger.confirm()
             return
         self._asked_at, sync.wishes.ask_checkpoint = now, False
-        checkpoint = await self._ask()
+        checkpoint = await self._ask(sync.ledger.record.answered)
         if checkpoint is not None:
             await sync.ledger.confirm(checkpoint)
 
-    async def _ask(self) -> Checkpoint | None:
-        """The checkpoint as it stands; None where there is no clear answer or no memory.
+    async def look(self) -> bool:
+        """After a run of failures, before the next attempt: whether the service answers as the one it was.
+
+        It may come back from a backup; a batch that it takes then would hide what it has lost,
+        so nothing is sent while it gives no clear answer, and what it acknowledged is owed to it.
 
         Raises:
-            StartAgain: it has moved back.
+            StartAgain: its checkpoint has moved back.
+        """
+        record = self._sync.ledger.record
+        return await self._ask(record.acknowledged if record.answered else 0) is not None
+
+    async def _ask(self, before: int) -> Checkpoint | None:
+        """The checkpoint as it stands; None where there is no clear answer.
+
+        Raises:
+            StartAgain: it is lower than ``before``.
         """
         sync = self._sync
-        before = sync.ledger.record.answered
         checkpoint = await self._once()
-        if checkpoint is None or checkpoint.answer is Answer.NO_ENDPOINT or not before:
-            if checkpoint is not None and checkpoint.index:
-                sync.ledger.save(answered=checkpoint.index)
+        if checkpoint is None or checkpoint.answer is Answer.NO_ENDPOINT:
             return checkpoint
         if checkpoint.index < before:
             await sync.clock.sleep(SECOND_LOOK)
             checkpoint = await self._once()
             if checkpoint is None:
                 return None
-        if checkpoint.index < before:
-            self._moved_back(checkpoint, before)
-            return None
-        if checkpoint.index != before:
+        moved_back = checkpoint.index < before
+        if checkpoint.index != sync.ledger.record.answered:
             sync.ledger.save(answered=checkpoint.index)
-        return checkpoint
-
-    def _moved_back(self, checkpoint: Checkpoint, before: int) -> None:
-        sync = self._sync
-        sync.ledger.save(answered=checkpoint.index)
-        if checkpoint.index:
+        if moved_back and checkpoint.index:
             raise StartAgain
-        sync.lose(f"the service had the checkpoint {before} and now has none.")
+        if moved_back:
+            sync.lose(f"the service had the checkpoint {before} and now has none.")
+        return checkpoint
 
     async def _once(self) -> Checkpoint | None:
         try:
