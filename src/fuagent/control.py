@@ -59,7 +59,7 @@ async def call(directory: Path, command: str, **arguments: object) -> object:
         FuagentError: the command failed; the text is the agent's.
     """
     link = socket.socket(socket.AF_UNIX)
-    link.setblocking(False)  # noqa: FBT003
+    link.setblocking(False)
     try:
         with _reachable(directory) as address:
             await asyncio.get_running_loop().sock_connect(link, address)
@@ -113,7 +113,7 @@ class _reachable:  # noqa: N801 - a context manager, named for how it reads
 
     def __enter__(self) -> str:
         path = str(self._directory / SOCKET)
-        if len(os.fsencode(path)) < 100 or not Path("/proc/self/fd").exists():  # noqa: PLR2004 - see above
+        if len(os.fsencode(path)) < 100 or not Path("/proc/self/fd").exists():
             return path
         self._handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         return f"/proc/self/fd/{self._handle}/{SOCKET}"

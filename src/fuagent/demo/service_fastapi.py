@@ -10,12 +10,12 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import APIKeyHeader
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 KEY = os.environ["SERVICE_KEY"]
 DATABASE = os.environ.get("SERVICE_DATABASE", "service.db")
@@ -29,29 +29,37 @@ class Event(BaseModel):
     index: int | None = None  # rises with every change; snapshot rows carry none
     deleted: bool = Field(default=False, alias="_deleted")
 
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        """A row has all its columns; the mark of one that is gone may carry its key alone."""
+        missing = type(self).model_fields.keys() - Event.model_fields.keys() - self.model_fields_set
+        if missing and not self.deleted:
+            raise ValueError(f"without {', '.join(sorted(missing))}")
+        return self
+
 
 class Customer(Event):
     id: int
-    name: str
-    email: str | None
-    city: str
+    name: str = ""
+    email: str | None = None
+    city: str = ""
 
 
 class Order(Event):
     id: int
-    customer_id: int
-    status: str
-    total_cents: int
-    placed_at: str
-    note: str | None
+    customer_id: int = 0
+    status: str = ""
+    total_cents: int = 0
+    placed_at: str = ""
+    note: str | None = None
 
 
 class OrderItem(Event):
     id: int
-    order_id: int
-    product: str
-    quantity: int
-    price: float
+    order_id: int = 0
+    product: str = ""
+    quantity: int = 0
+    price: float = 0.0
 
 
 TABLES: dict[str, type[Event]] = {"customers": Customer, "orders": Order, "order_items": OrderItem}
@@ -145,6 +153,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     listening = socket.create_server(("127.0.0.1", arguments.parse_args().port))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the end of each answer waits for 40 ms
     with transaction() as database:
         database.execute(
             "CREATE TABLE IF NOT EXISTS checkpoints (agent_id, task_id, last_index, PRIMARY KEY (agent_id, task_id))"

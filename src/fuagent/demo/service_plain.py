@@ -35,7 +35,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {"/fuagent-sync-status": {"get": {"responses": {"200": {"description": "last index"}}}}}
     for table, columns in TABLES.items():
         properties = columns | {"index": INTEGER, "_deleted": {"type": ["boolean"]}}
-        event = {"type": "object", "properties": properties, "required": list(columns)}
+        event = {"type": "object", "properties": properties, "required": ["id"]}
         events = {"type": "array", "items": event | {"x-fuagent-delete-field": "_deleted"}}
         content = {"application/json": {"schema": {"type": "object", "properties": {"events": events}}}}
         paths[f"/ingest/{table}"] = {"post": {"requestBody": {"content": content}, "responses": stored}}
@@ -72,9 +72,11 @@ def fits(table: str, batch: object) -> bool:
 
 
 def fits_row(table: str, event: dict[str, Any]) -> bool:
+    """A row has all its columns; the mark of one that is gone may carry its key alone."""
+    names = {"id"} if event.get("_deleted") else set(TABLES[table])
     return isinstance(event.get("index", 0), int) and all(
-        any(isinstance(event.get(name), PYTHON_TYPES[kind]) for kind in schema["type"])
-        for name, schema in TABLES[table].items()
+        name in event and any(isinstance(event[name], PYTHON_TYPES[kind]) for kind in TABLES[table][name]["type"])
+        for name in names
     )
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -153,7 +153,7 @@ class _Process:
         """SIGKILL: no chance to finish anything; gives the process id."""
         assert self.running is not None
         self.running.kill()
-        self.running.wait()
+        self._reap()
         return self.running.pid
 
     def end(self) -> int | None:
@@ -165,6 +165,10 @@ class _Process:
             with suppress(subprocess.TimeoutExpired):
                 self.running.wait(GRACE)
             self.running.kill()
+        return self._reap()
+
+    def _reap(self) -> int:
+        assert self.running is not None
         code = self.running.wait()
         if self.running.stdout is not None:
             self.running.stdout.close()
@@ -338,7 +342,7 @@ class _Street:
         took = time.monotonic() - self._began
         figures = (
             f"{sum(one.rows for one in comparisons)} rows, {self._life.transactions} transactions, "
-            f"{self._events} events delivered, {self._kills} kills, {took:.0f} seconds"
+            f"at least {self._events} events delivered, {self._kills} kills, {took:.0f} seconds"
         )
         if codes[0]:
             self._tell(f"the agent ended with code {codes[0]}")
@@ -354,7 +358,7 @@ class _Street:
         self._say(Text.assemble((f"{self._step}. {what}", "bold"), (f"  {how}", "dim") if how else ""))
 
     def _tell(self, what: str, began: float | None = None) -> None:
-        self._say(Text(f"   {what}" + (f", {time.monotonic() - began:.1f} s later" if began else "")))
+        self._say(Text(f"   {what}" + (f", {time.monotonic() - began:.1f} s after the last change" if began else "")))
 
     def _rows(self) -> int:
         return sum(one.rows for one in compare(self._shop.path, self._shop.path, TABLES))
@@ -390,7 +394,7 @@ class _Street:
     def _until_delivering(self) -> None:
         """Wait until another batch has arrived, so that what comes next comes in the middle."""
         before = self._status().get("batches", 0)
-        self._until(lambda: self._status().get("batches", 0) != before, "the next batch")
+        self._until(lambda: self._status().get("batches", 0) > before, "the next batch")
 
     def _until_equal(self, what: str) -> None:
         self._until(lambda: all(one.equal for one in self._comparisons()), what)
@@ -409,11 +413,14 @@ class _Street:
                     and process.running.returncode != -signal.SIGKILL
                 ):
                     raise FuagentError(f"{process.log.stem} ended while waiting for {what}.", where=str(process.log))
+            status = self._status()
+            if status.get("state") == "halted":
+                raise FuagentError(f"the sync halted: {status['problem']}", where=SYNC, fix=str(status["fix"]))
             if time.monotonic() > deadline:
                 raise FuagentError(f"{what} never came true in {DEADLINE:.0f} s.", where=str(self._directory))
             time.sleep(POLL)
 
-    def _status(self) -> dict[str, int]:
+    def _status(self) -> dict[str, Any]:
         """The running agent's own counters; empty while it does not answer."""
         with suppress(control.NotRunningError, FuagentError, FileNotFoundError):
             report = asyncio.run(control.call(self._directory / ".fuagent", "status"))

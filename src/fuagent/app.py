@@ -1,0 +1,365 @@
+"""The one place that knows everyone: configuration in, running agent out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import resource
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from fuagent import config as configuration
+from fuagent import control, drivers, preflight
+from fuagent.config import Config, SyncConfig
+from fuagent.engine.agent import BY_OPERATOR, Agent
+from fuagent.engine.progress import Progress
+from fuagent.engine.reporter import Reporter
+from fuagent.engine.settings import SyncSettings
+from fuagent.engine.sync import Sync
+from fuagent.errors import FuagentError, StateError
+from fuagent.interfaces import Pusher, PusherContext, Source, SourceContext
+from fuagent.journal import Journal, SnapshotRecord, SyncJournal
+from fuagent.model import Finding
+from fuagent.version import __version__
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A configuration that was read, and where the agent keeps its state."""
+
+    config: Config
+    state_dir: Path
+
+
+class SystemClock:
+    """Time as the machine has it."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def time(self) -> float:
+        """Unix time."""
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+def setup(path: Path, state_dir: Path | None = None) -> Setup:
+    """Read ``path``.
+
+    Raises:
+        ConfigError: with every mistake at once.
+    """
+    config = configuration.load(path, environ=dict(os.environ), options=drivers.options)
+    return Setup(config, (state_dir or config.state_dir).absolute())
+
+
+# ---------------------------------------------------------------- building
+
+
+def _agent_id(config: Config, journal: Journal, log: Log) -> str:
+    """The id from the configuration, else the one of the last run, else a new one; a change is said."""
+    before = journal.agent_id()
+    agent_id = config.agent_id or before or f"agent-{secrets.token_hex(6)}"
+    if agent_id == before:
+        return agent_id
+    if before is not None:
+        log.warning("agent_id changed: services keep checkpoints by it", old=before, new=agent_id)
+    elif config.agent_id is None:
+        log.warning("agent_id made: write it into the configuration, so that it outlives the journal", new=agent_id)
+    journal.remember_agent_id(agent_id)
+    return agent_id
+
+
+def _shape(sync: SyncConfig) -> str:
+    """Hash of what decides which rows are sent: tables, filters, delete mode."""
+    told = [sync.tables, sync.exclude, str(sync.mapping.deletes), sync.mapping.delete_field]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _settings(sync: SyncConfig, agent_id: str) -> SyncSettings:
+    return SyncSettings(
+        name=sync.name,
+        agent_id=agent_id,
+        mapping=sync.mapping,
+        deletes_given=sync.deletes_given,
+        batch_size=sync.batch_size,
+        batch_bytes=sync.batch_bytes,
+        batch_wait=sync.batch_wait,
+        drain=sync.drain,
+        on_reject=sync.on_reject,
+        rejected_limit=sync.rejected_limit,
+        on_lost_place=sync.on_lost_place,
+        on_schema_change=sync.on_schema_change,
+        trust_checkpoint=sync.trust_checkpoint,
+        shape=_shape(sync),
+    )
+
+
+def _source(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Source:
+    chosen = setup.config.sources[sync.source]
+    context = SourceContext(
+        sync=sync.name,
+        agent_id=agent_id,
+        endpoint=chosen.endpoint,
+        credential=chosen.credential,
+        options=chosen.options,
+        tables=sync.tables,
+        exclude=sync.exclude,
+        base_dir=setup.config.base_dir,
+        warn=warn,
+    )
+    return drivers.load_source(chosen.driver)(context)
+
+
+def _pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Pusher:
+    chosen = setup.config.pushers[sync.pusher]
+    context = PusherContext(
+        sync=sync.name,
+        agent_id=agent_id,
+        endpoint=chosen.endpoint,
+        credential=chosen.credential,
+        options=chosen.options,
+        timeout=sync.timeout,
+        outcomes=dict(sync.outcomes),
+        base_dir=setup.config.base_dir,
+        cache=setup.state_dir / "documents",
+        warn=warn,
+    )
+    return drivers.load_pusher(chosen.driver)(context)
+
+
+def _build(setup: Setup, journal: Journal, log: Log) -> Agent:
+    agent_id = _agent_id(setup.config, journal, log)
+    started = f"{time.time_ns() // 1_000_000:x}"
+    clock = SystemClock()
+    syncs = []
+    for sync in setup.config.syncs.values():
+        progress = Progress(sync.name, since=clock.time())
+        reporter = Reporter(progress, log, clock)
+
+        def warn(finding: Finding, reporter: Reporter = reporter) -> None:
+            reporter.notice(f"{finding.what} {finding.fix}".strip(), where=finding.where)
+
+        own = journal.sync(sync.name)
+        progress.rejected = own.rejected_count()
+        syncs.append(
+            Sync(
+                _settings(sync, agent_id),
+                _source(setup, sync, agent_id, warn),
+                _pusher(setup, sync, agent_id, warn),
+                own,
+                clock,
+                random.random,
+                reporter,
+                started,
+            )
+        )
+    return Agent(syncs)
+
+
+# ---------------------------------------------------------------- running
+
+
+async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[None]] | None = None) -> int:
+    """Run the agent until a signal (or, with ``once``, until caught up); gives the exit code.
+
+    ``watch`` runs beside it and shows what it likes.
+
+    Raises:
+        StopAgentError: the agent cannot run.
+    """
+    log: Log = structlog.get_logger()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows and credentials
+    journal = Journal.open(setup.state_dir)
+    try:
+        if journal.damaged is not None:
+            log.error(
+                "the journal was damaged; it is put aside and the services' checkpoints decide",
+                kept=str(journal.damaged),
+            )
+        for finding in setup.config.warnings:
+            log.warning("configuration", where=finding.where, what=finding.what, fix=finding.fix)
+        agent = _build(setup, journal, log)
+        log.info("agent starts", version=__version__, syncs=list(setup.config.syncs), state_dir=str(setup.state_dir))
+        async with control.serve(setup.state_dir, _commands(agent, journal)), _watching(agent, watch):
+            forced = await _until_signal(agent, once=once)
+        log.info("agent ends", healthy=agent.healthy)
+        if forced:
+            return 128 + forced
+        return 0 if agent.healthy else 1
+    finally:
+        journal.close()
+
+
+@asynccontextmanager
+async def _watching(agent: Agent, watch: Callable[[Agent], Awaitable[None]] | None) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(watch(agent)) if watch else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _until_signal(agent: Agent, *, once: bool) -> int:
+    """Run until the agent ends; the first signal drains it, the second ends it at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(agent.run(once=once))
+    ending: list[asyncio.Task[None]] = []
+    forced = 0
+
+    def stop(number: int) -> None:
+        nonlocal forced
+        if ending:
+            forced = number
+            task.cancel()
+            return
+        ending.append(asyncio.ensure_future(agent.stop()))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not forced:
+            raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        for stopping in ending:
+            if forced:
+                stopping.cancel()
+            with suppress(asyncio.CancelledError):
+                await stopping
+    return forced
+
+
+def _commands(agent: Agent, journal: Journal) -> dict[str, control.Command]:
+    async def status(_arguments: dict[str, object]) -> object:
+        await agent.status()
+        return _report(agent.progress, journal, running=True)
+
+    async def snapshot(arguments: dict[str, object]) -> object:
+        return agent.snapshot(str(arguments["sync"]))
+
+    return {"status": status, "snapshot": snapshot}
+
+
+def _report(progress: list[Progress], journal: Journal, *, running: bool) -> dict[str, object]:
+    return {
+        "version": __version__,
+        "running": running,
+        "agent_id": journal.agent_id(),
+        "journal_bytes": journal.size(),
+        "time": time.time(),
+        "syncs": [{**asdict(one), "state": str(one.shown) if running else "not running"} for one in progress],
+    }
+
+
+# ---------------------------------------------------------------- commands
+
+
+async def status(setup: Setup) -> dict[str, object]:
+    """What the running agent tells, or what the journal holds without one."""
+    with suppress(control.NotRunningError):
+        return dict(await control.call(setup.state_dir, "status"))  # type: ignore[call-overload, no-any-return]
+    if not setup.state_dir.exists():
+        raise StateError("nothing ran here yet.", where=str(setup.state_dir), fix="Start the agent with fuagent run.")
+    journal = Journal.open(setup.state_dir)
+    try:
+        told = [_remembered(journal.sync(name)) for name in setup.config.syncs]
+        return _report(told, journal, running=False)
+    finally:
+        journal.close()
+
+
+def _remembered(own: SyncJournal) -> Progress:
+    record = own.record
+    return Progress(
+        own.name,
+        gap=record.gap,
+        rows=record.rows,
+        batches=record.batches,
+        left_out=record.left_out,
+        rejected=own.rejected_count(),
+        index=record.acknowledged,
+        answered=record.answered,
+        tables=record.tables,
+        snapshot_cause=record.snapshot.cause if record.snapshot else "",
+    )
+
+
+async def snapshot(setup: Setup, name: str) -> str:
+    """Ask for a full snapshot of one sync; gives what happens next."""
+    if name not in setup.config.syncs:
+        raise FuagentError(f"there is no sync called {name!r}.", fix=f"Choose one of: {', '.join(setup.config.syncs)}.")
+    with suppress(control.NotRunningError):
+        return str(await control.call(setup.state_dir, "snapshot", sync=name))
+    journal = Journal.open(setup.state_dir)
+    try:
+        own = journal.sync(name)
+        own.save(replace(own.record, snapshot=SnapshotRecord(cause=BY_OPERATOR)))
+    finally:
+        journal.close()
+    return "no agent is running; the snapshot is taken when it starts"
+
+
+async def remove(setup: Setup, source: str) -> list[str]:
+    """Take out of one source's database all that fuagent put there; gives a line for each thing.
+
+    Raises:
+        StateError: an agent is running on it.
+    """
+    if source not in setup.config.sources:
+        raise FuagentError(
+            f"there is no source called {source!r}.", fix=f"Choose one of: {', '.join(setup.config.sources)}."
+        )
+    journal = Journal.open(setup.state_dir)
+    try:
+        agent_id = setup.config.agent_id or journal.agent_id()
+        if agent_id is None:
+            return []
+        lines: list[str] = []
+        for sync in setup.config.syncs.values():
+            if sync.source == source:
+                driver = _source(setup, sync, agent_id, lambda _finding: None)
+                try:
+                    lines += await driver.remove()
+                finally:
+                    await driver.close()
+        return lines
+    finally:
+        journal.close()
+
+
+async def check(setup: Setup) -> list[Finding]:
+    """Everything that would go wrong later, each with its fix. Changes nothing and sends no row."""
+    findings = list(setup.config.warnings)
+    agent_id = setup.config.agent_id or "agent-check"
+    for sync in setup.config.syncs.values():
+        source = _source(setup, sync, agent_id, findings.append)
+        pusher = _pusher(setup, sync, agent_id, findings.append)
+        try:
+            findings += await preflight.check(_settings(sync, agent_id), source, pusher)
+        finally:
+            await source.close()
+            await pusher.close()
+    return list(dict.fromkeys(findings))

@@ -1,0 +1,53 @@
+"""``fuagent check`` for one sync: source, document, credentials, mapping against the event schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fuagent.encode.compile import compile_encoder
+from fuagent.engine.settings import SyncSettings
+from fuagent.engine.sync import mapping_for, refuse_mix
+from fuagent.errors import FuagentError
+from fuagent.interfaces import Pusher, Source
+from fuagent.model import Finding, Level, Table, TableSpec
+
+
+async def check(settings: SyncSettings, source: Source, pusher: Pusher) -> list[Finding]:
+    """All findings of one sync, those of the source first. Sends no row and changes nothing."""
+    where = f"syncs.{settings.name}"
+    tables, findings = await _tables(source, where)
+    try:
+        await pusher.open()
+        findings += await pusher.check(tables)
+        refuse_mix(tables, pusher)
+    except FuagentError as error:
+        findings.append(_finding(error, where))
+    else:
+        for table in tables:
+            findings.append(_mapping(settings, table, pusher, where))
+    return findings
+
+
+async def _tables(source: Source, where: str) -> tuple[Sequence[Table], list[Finding]]:
+    try:
+        await source.open()
+        findings = await source.check()
+        return await source.discover(), findings
+    except FuagentError as error:
+        return [], [_finding(error, where)]
+
+
+def _mapping(settings: SyncSettings, table: Table, pusher: Pusher, where: str) -> Finding:
+    """Whether this table's rows can be written as the document wants them."""
+    schema = pusher.event_schema(table)
+    mapping = mapping_for(settings, schema)
+    try:
+        compile_encoder(TableSpec(table, mapping, schema))
+    except FuagentError as error:
+        return _finding(error, where)
+    checked = f"fits the event schema at {schema.where}" if schema else "no event schema to check against"
+    return Finding(Level.INFO, where, f"table {table.label}: {checked}; deletes: {mapping.deletes}.")
+
+
+def _finding(error: FuagentError, where: str) -> Finding:
+    return Finding(Level.ERROR, f"{where}: {error.where}" if error.where else where, error.what, error.fix)

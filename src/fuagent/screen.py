@@ -1,0 +1,380 @@
+"""What people see on a terminal: the live board of ``run``, ``status``, findings, tables.
+
+Everything is built from plain values and as :class:`rich.text.Text`, never as
+markup, so that nothing in a name or a message can change how it looks.
+Away from a terminal the same words are written plainly, one fact per line, unwrapped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fuagent.contract.text import clean
+from fuagent.engine.agent import Agent
+from fuagent.engine.lifecycle import MEANING, State
+from fuagent.engine.progress import Progress
+from fuagent.model import Finding, Level
+from fuagent.version import __version__
+
+REFRESH = 0.25
+"""Seconds between two pictures."""
+ASK_EVERY = 2.0
+"""Seconds between two looks at how far each sync is behind."""
+WINDOW = 5.0
+"""Seconds a rate is taken over."""
+LONGEST = 1000
+"""Characters of one message that are shown."""
+_BAR, _SHORTEST_BAR = 24, 5
+_UNWRAPPED = 100_000
+_STATE_WIDTH = 2 + len(State.UNAUTHORISED) + 2
+
+_STYLES = {
+    State.STARTING: "blue",
+    State.SNAPSHOT: "bold cyan",
+    State.STREAMING: "green",
+    State.CAUGHT_UP: "bold green",
+    State.RETRYING: "bold yellow",
+    State.WRONG_ANSWER: "bold yellow",
+    State.UNAUTHORISED: "bold yellow",
+    State.PAUSED: "magenta",
+    State.HALTED: "bold white on red",
+    State.LOST_PLACE: "bold black on yellow",
+    State.DRAINING: "blue",
+    State.STOPPED: "dim",
+}
+_LOUD = (State.HALTED, State.LOST_PLACE)
+_LEVELS = {Level.ERROR: "bold red", Level.WARNING: "bold yellow", Level.INFO: "blue"}
+
+
+# ---------------------------------------------------------------- figures
+
+
+@dataclass(slots=True)
+class Rates:
+    """Rows a second of each sync, from how its counter grew over the last few seconds."""
+
+    seen: dict[str, deque[tuple[float, int]]] = field(default_factory=dict)
+
+    def take(self, now: float, progress: Iterable[Progress]) -> dict[str, float]:
+        """Note the counters as they are at ``now``; gives the rates."""
+        return {one.name: self._one(now, one) for one in progress}
+
+    def _one(self, now: float, progress: Progress) -> float:
+        seen = self.seen.setdefault(progress.name, deque())
+        seen.append((now, progress.rows))
+        while len(seen) > 2 and now - seen[1][0] >= WINDOW:  # one point at or before the window's edge stays
+            seen.popleft()
+        (then, before), elapsed = seen[0], now - seen[0][0]
+        return max(0.0, (progress.rows - before) / elapsed) if then < now else 0.0
+
+
+def number(value: float) -> str:
+    """A count as people read it."""
+    return f"{round(value):,}"
+
+
+def seconds(value: float) -> str:
+    """A duration in its two largest units."""
+    whole = max(0, round(value))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(value: float) -> str:
+    """Bytes in the largest unit that leaves a number before the point."""
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+# ---------------------------------------------------------------- one sync in words
+
+
+def _state(state: str) -> Text:
+    """The state as a word that cannot be overlooked where it matters, colours or not."""
+    try:
+        known = State(state)
+    except ValueError:  # "not running", or a word of a newer agent
+        return Text.assemble((clean(state), "dim"))
+    return Text.assemble((f" {known.upper()} " if known in _LOUD else str(known), _STYLES[known]))
+
+
+def _doing(progress: Progress, rate: float, room: int, *, plain: bool) -> Text:
+    """What the sync is doing, in figures, on one line of ``room`` characters."""
+    if progress.state is State.STARTING:
+        return Text(MEANING[State.STARTING], style="dim")
+    if progress.state is State.SNAPSHOT:
+        return _snapshot(progress, rate, room, plain=plain)
+    parts = [f"{number(progress.rows)} rows sent"]
+    if progress.state in (State.STREAMING, State.CAUGHT_UP):
+        parts.append(f"{number(rate)}/s")
+    behind = _behind(progress)
+    return Text(" · ".join([*parts, f"{behind} behind"] if behind else parts))
+
+
+def _snapshot(progress: Progress, rate: float, room: int, *, plain: bool) -> Text:
+    done, total = progress.snapshot_rows, progress.snapshot_total
+    speed = f" · {number(rate)}/s"
+    if not total:
+        return Text(f"{number(done)} rows{speed}")
+    part = min(1.0, done / total)  # the total is an estimate
+    left = f" · {seconds((total - done) / rate)} left" if rate and done < total else ""
+    text = f"{part:4.0%}{left}{speed} · {number(done)} of {number(total)} rows"
+    long = min(_BAR, room - len(text) - 1)
+    if long < _SHORTEST_BAR:
+        return Text(text.strip())
+    full = round(part * long)
+    filled, empty = ("#", ".") if plain else ("━", "─")
+    return Text.assemble((filled * full, "cyan"), (empty * (long - full), "dim"), " ", text)
+
+
+def _behind(progress: Progress) -> str:
+    if progress.behind_rows is not None:
+        return number(progress.behind_rows)
+    return size(progress.behind_bytes) if progress.behind_bytes is not None else ""
+
+
+def _remarks(progress: Progress) -> Iterator[tuple[str, str]]:
+    """What a person should know of this sync beside its figures: (what it is, text)."""
+    if progress.problem:
+        yield "problem", progress.problem
+    if progress.fix:
+        yield "fix", progress.fix
+    if progress.gap:
+        yield "gap", f"changes may be missing at the service: {progress.gap}"
+        if progress.state is not State.SNAPSHOT:
+            yield "fix", f"fuagent snapshot {progress.name} puts it right, if the service asks for none itself."
+    if progress.unproven:
+        yield "notice", "the place was found by its number alone, without the journal"
+    if progress.snapshot_cause and progress.state is State.SNAPSHOT:
+        yield "snapshot", f"taken because: {progress.snapshot_cause}"
+    if progress.snapshot_allowed_in:
+        yield "snapshot", f"asked for; it begins in {seconds(progress.snapshot_allowed_in)}"
+    if progress.rejected:
+        yield "rejected", f"{number(progress.rejected)} rows the service refused are set aside"
+    for text in progress.notices[-3:]:
+        if not (progress.gap and progress.gap in text):
+            yield "notice", text
+
+
+_REMARKS = {"problem": "bold red", "gap": "bold yellow", "fix": "cyan", "rejected": "yellow", "notice": "yellow"}
+
+
+def _remark(kind: str, text: str) -> Text:
+    return Text.assemble((f"{kind}: ", _REMARKS.get(kind, "dim")), clean(text, LONGEST))
+
+
+# ---------------------------------------------------------------- the live board
+
+
+def can_be_live(*, rows_on_stdout: bool = False) -> bool:
+    """Whether standard error can show a picture that changes, and no rows would run through it."""
+    console = Console(stderr=True)
+    return console.is_terminal and not console.is_dumb_terminal and not (rows_on_stdout and sys.stdout.isatty())
+
+
+async def watch(agent: Agent) -> None:
+    """Show the board until cancelled; the log's lines run above it."""
+    console = Console(stderr=True)
+    measuring = asyncio.ensure_future(_measure(agent))
+    rates, began = Rates(), time.monotonic()
+
+    def board() -> RenderableType:
+        now = time.monotonic()
+        return _board(agent.progress, rates.take(now, agent.progress), now - began, console)
+
+    try:
+        with Live(board(), console=console, auto_refresh=False) as live:
+            try:
+                while True:
+                    await asyncio.sleep(REFRESH)
+                    live.update(board(), refresh=True)
+            finally:
+                live.update(board(), refresh=True)
+    except Exception as error:  # a terminal that went away must not end the agent
+        structlog.get_logger().warning("the display ended", exc_info=error)
+    finally:
+        measuring.cancel()
+
+
+async def _measure(agent: Agent) -> None:
+    while True:
+        with suppress(Exception):  # what is behind is a figure on the board, no more
+            await agent.status()
+        await asyncio.sleep(ASK_EVERY)
+
+
+def _board(syncs: Sequence[Progress], rates: Mapping[str, float], running: float, console: Console) -> RenderableType:
+    """The whole picture: a headline, a line for each sync, and below it what a person should know."""
+    plain = not console.encoding.startswith("utf")
+    wide = max((len(one.name) for one in syncs), default=0)
+    lines: list[RenderableType] = [_headline(syncs, running)]
+    for one in _fitting(syncs, console.height):
+        head = Text.assemble((one.name.ljust(wide), "bold"), "  ", _state(one.shown))
+        head.pad_right(max(0, wide + _STATE_WIDTH - len(head)))
+        head.append_text(_doing(one, rates.get(one.name, 0.0), console.width - len(head), plain=plain))
+        head.truncate(console.width, overflow="ellipsis")
+        lines.append(head)
+        lines += [Padding(_remark(kind, text), (0, 0, 0, 4)) for kind, text in _remarks(one)]
+    if len(syncs) > len(lines) - 1:
+        lines.append(Text(f"and {len(syncs) - len(lines) + 1} more", style="dim"))
+    return Group(*lines)
+
+
+def _headline(syncs: Sequence[Progress], running: float) -> Text:
+    name = f"fuagent {__version__}"
+    many = f"{len(syncs)} sync{'' if len(syncs) == 1 else 's'}"
+    return Text(f"{name} · {many} · running for {seconds(running)} · Ctrl-C ends it", style="dim")
+
+
+def _fitting(syncs: Sequence[Progress], height: int) -> Sequence[Progress]:
+    """With more syncs than lines, those in trouble come first."""
+    room = max(1, height - 4)
+    if len(syncs) <= room:
+        return syncs
+    quiet = (State.CAUGHT_UP, State.STREAMING, State.STOPPED)
+    return sorted(syncs, key=lambda one: (one.shown not in _LOUD, one.shown in quiet))[:room]
+
+
+# ---------------------------------------------------------------- status
+
+
+def show_status(report: Mapping[str, Any], *, as_json: bool, out: TextIO | None = None) -> None:
+    """Print what :func:`fuagent.app.status` gave."""
+    if as_json:
+        _print_json(report, out)
+        return
+    console = _console(out)
+    syncs = [_progress(told) for told in report["syncs"]]
+    words = [str(told["state"]) for told in report["syncs"]]
+    _print(console, _about(report))
+    _print(console, Text())
+    now = float(report.get("time", 0.0))
+    rows = [_status_row(word, one, now) for word, one in zip(words, syncs, strict=True)]
+    _print(console, _table(("sync", "state", "for", "rows sent", "behind", "index", "service has"), rows, right=4))
+    for one in syncs:
+        remarks = list(_remarks(one))
+        if one.left_out:
+            remarks.append(("left out", f"{number(one.left_out)} row images that the settings keep back"))
+        if one.snapshot_cause and not report["running"]:
+            remarks.append(("snapshot", f"waiting for the agent to start: {one.snapshot_cause}"))
+        if remarks:
+            _print(console, Text.assemble("\n", (one.name, "bold")))
+        for kind, text in remarks:
+            _print(console, Padding(_remark(kind, text), (0, 0, 0, 2)))
+
+
+def _progress(told: Mapping[str, Any]) -> Progress:
+    """The values of one sync as they came over the wire; an older or newer agent may tell fewer or more."""
+    known = {one.name for one in fields(Progress)} - {"state", "shown"}
+    progress = Progress(**{name: value for name, value in told.items() if name in known})
+    with suppress(ValueError):
+        progress.state = State(told["state"])
+    return progress
+
+
+def _about(report: Mapping[str, Any]) -> Text:
+    agent = clean(str(report.get("agent_id") or "an agent without an id yet"))
+    journal = f"journal {size(float(report.get('journal_bytes', 0)))}"
+    if report["running"]:
+        return Text.assemble((agent, "bold"), ", ", ("running", "green"), f" · fuagent {report['version']} · {journal}")
+    return Text.assemble(
+        (agent, "bold"), ", ", ("not running", "yellow"), f"; this is what its journal holds · {journal}"
+    )
+
+
+def _status_row(word: str, one: Progress, now: float) -> tuple[Text | str, ...]:
+    return (
+        Text(one.name, style="bold"),
+        _state(word),
+        seconds(now - one.since) if one.since and now else "-",
+        number(one.rows),
+        _behind(one) or "-",
+        str(one.index or "-"),
+        str(one.answered or "-"),
+    )
+
+
+# ---------------------------------------------------------------- findings and tables
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool, out: TextIO | None = None) -> None:
+    """Print findings, the worst first."""
+    if as_json:
+        _print_json([asdict(finding) for finding in findings], out)
+        return
+    console = _console(out)
+    order = list(Level)
+    for finding in sorted(findings, key=lambda finding: order.index(finding.level)):
+        _print(console, _finding(finding))
+    counts = {level: sum(finding.level is level for finding in findings) for level in Level}
+    told = [f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}" for level in (Level.ERROR, Level.WARNING)]
+    _print(console, Text(", ".join(told), style="bold red" if counts[Level.ERROR] else "bold green"))
+
+
+def _finding(finding: Finding) -> RenderableType:
+    where = clean(finding.where, LONGEST)
+    head = Text.assemble((str(finding.level), _LEVELS[finding.level]), ": " if where else "", (where, "bold"))
+    lines: list[RenderableType] = [head, Padding(Text(clean(finding.what, LONGEST)), (0, 0, 0, 2))]
+    if finding.fix:
+        lines.append(Padding(_remark("fix", finding.fix), (0, 0, 0, 2)))
+    return Group(*lines)
+
+
+def show_table(names: Sequence[str], rows: Iterable[Sequence[str]], *, out: TextIO | None = None) -> None:
+    """Print rows under names."""
+    _print(_console(out), _table(names, [[clean(cell, LONGEST) for cell in row] for row in rows]))
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[Text | str]], right: int | None = None) -> Table:
+    """Rows under names; from column ``right`` on they are figures."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, name in enumerate(names):
+        figures = right is not None and place + 1 >= right
+        table.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return table
+
+
+def _console(out: TextIO | None) -> Console:
+    file = out or sys.stdout
+    return Console(file=file, highlight=False, width=None if file.isatty() else _UNWRAPPED)
+
+
+def _print(console: Console, what: RenderableType) -> None:
+    if console.is_terminal:
+        console.print(what)
+        return
+    with console.capture() as captured:
+        console.print(what)
+    console.file.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
+    console.file.flush()
+
+
+def _print_json(value: object, out: TextIO | None) -> None:
+    file = out or sys.stdout
+    file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    file.flush()
