@@ -244,7 +244,9 @@ def idle() -> list[Line]:
     delays.sort()
     middle, high = delays[100] * 1000, delays[197] * 1000
     return [
-        Line("change to POST, idle system", f"median {middle:.1f} ms, p99 {high:.1f} ms", "median < 20 ms", middle < 20),
+        Line(
+            "change to POST, idle system", f"median {middle:.1f} ms, p99 {high:.1f} ms", "median < 20 ms", middle < 20
+        ),
         Line("idle", f"{share:.2%} of one core", "< 1 %", share < 0.01),
     ]
 

@@ -93,7 +93,8 @@ class Connection(asyncio.Protocol):
         else:
             answer = DOCUMENT
         self._transport.write(
-            b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (status, len(answer), answer)
+            b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+            % (status, len(answer), answer)
         )
 
 
@@ -108,7 +109,7 @@ async def main() -> None:
     while line := (await reader.readline()).strip():
         if line == b"mark":
             tally.clear()
-        print(json.dumps({key: value for key, value in vars(tally).items()}), flush=True)
+        print(json.dumps(dict(vars(tally).items())), flush=True)
 
 
 if __name__ == "__main__":

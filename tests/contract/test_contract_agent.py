@@ -27,7 +27,9 @@ class Stage:
         self.database = sqlite3.connect(directory / "items.db", isolation_level=None, timeout=30)
         self.database.execute("PRAGMA journal_mode = WAL")
         self.database.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, email TEXT)")
-        self.database.executemany("INSERT INTO items VALUES (:id, :name, :email)", [dict(row) for row in self.setup.rows])
+        self.database.executemany(
+            "INSERT INTO items VALUES (:id, :name, :email)", [dict(row) for row in self.setup.rows]
+        )
 
     async def handle(self, raw: web.Request) -> web.Response:
         """The document, or whatever the script answers."""

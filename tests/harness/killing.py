@@ -56,8 +56,8 @@ class Writer:
 
     async def _run(self) -> None:
         while True:
-            self.transaction(self._chance.choice([1, 1, 1, 2, 5, 120]))
-            await asyncio.sleep(self._chance.random() * 0.02)
+            self.transaction(self._chance.choice([1, 1, 1, 2, 5, 40]))
+            await asyncio.sleep(self._chance.random() * 0.1)
 
     def transaction(self, size: int) -> None:
         """One transaction of ``size`` changes; one in twenty is rolled back."""
@@ -79,7 +79,9 @@ class Writer:
                 "INSERT INTO orders VALUES (?, ?, ?, ?)", (self._next_id, f"new {self._version}", 0.5, self._version)
             )
             return
-        [(chosen,)] = self._database.execute("SELECT id FROM orders ORDER BY abs(random()) LIMIT 1").fetchall() or [(0,)]
+        [(chosen,)] = self._database.execute("SELECT id FROM orders ORDER BY abs(random()) LIMIT 1").fetchall() or [
+            (0,)
+        ]
         if kind < 0.8:
             values = (f"changed {self._version}", self._chance.random(), self._version, chosen)
             self._database.execute("UPDATE orders SET name = ?, price = ?, ver = ? WHERE id = ?", values)
@@ -99,7 +101,7 @@ async def run(directory: Path, kills: int, seed: int, rows: int = 600) -> Report
     database = shop.make(directory / "shop.db", rows)
     async with Service() as service:
         service.answer = _slowly(service, chance, report)
-        settings = config(directory / "shop.db", service.openapi, sync={"batch_size": 25})
+        settings = config(directory / "shop.db", service.openapi, sync={"batch_size": 50})
         async with Agent(directory, settings) as agent:
             writer = Writer(database, chance)
             writer.start()

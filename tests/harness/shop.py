@@ -16,7 +16,8 @@ def make(path: Path, rows: int = 10) -> sqlite3.Connection:
     with database:
         database.execute("BEGIN")
         database.executemany(
-            "INSERT INTO orders VALUES (?, ?, ?, 1)", ((number, f"order {number}", number / 8) for number in range(1, rows + 1))
+            "INSERT INTO orders VALUES (?, ?, ?, 1)",
+            ((number, f"order {number}", number / 8) for number in range(1, rows + 1)),
         )
     return database
 

@@ -205,7 +205,7 @@ def test_the_document_says_where_and_what(service):
         event = resolved(document, resolved(document, body)["properties"]["events"]["items"])
         assert event["x-fuagent-delete-field"] == "_deleted"
         assert set(event["properties"]) == columns | {"index", "_deleted"}
-        assert set(event["required"]) == columns
+        assert event["required"] == ["id"]
 
 
 def resolved(document, schema):
@@ -214,6 +214,17 @@ def resolved(document, schema):
     for step in schema.get("$ref", "#").split("/")[1:]:
         found = found[step]
     return schema if found is document else found
+
+
+def test_only_a_mark_may_carry_the_key_alone(service):
+    """A row that is gone is known by its key; a row that is there has all its columns, or is refused whole."""
+    service.push("customers", customer(1, index=1), customer(2, index=2))
+
+    assert service.push("customers", {"id": 1, "_deleted": True, "index": 3})[0] == 200
+    assert service.push("customers", {"id": 2, "_deleted": False, "index": 4})[0] == 422
+    assert service.push("customers", {"id": 2, "index": 4})[0] == 422
+    assert [row[0] for row in service.rows("customers")] == [2]
+    assert service.checkpoint() == (200, {"index": 3})
 
 
 def test_other_paths_and_unreadable_bodies_are_refused(service):
