@@ -63,7 +63,10 @@ def test_pages_that_are_named_exist():
     """Every page that a file speaks of is in the tree."""
     pages = {path.name for path, _ in text_files() if path.suffix == ".md"} | READ_WHERE_PRESENT
 
-    assert [place for place in found(PAGE) if place.rpartition(": ")[2] not in pages] == []
+    # The tests of the documentation make pages of their own, broken ones among them.
+    places = [place for place in found(PAGE) if not place.startswith("tests/docs/")]
+
+    assert [place for place in places if place.rpartition(": ")[2] not in pages] == []
 
 
 @pytest.mark.parametrize(
