@@ -81,13 +81,13 @@ async def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     settings["syncs"]["orders-sync"]["source"] = "shoop"
     agent = Agent(tmp_path, settings)
 
-    code, _, err = await agent.call("check")
+    code, out, _ = await agent.call("check")
 
     assert code == 3
-    assert "batch_size" in err
-    assert "syncs.orders-sync.deletes" in err
-    assert "shop" in err
-    assert SECRET not in err
+    assert "batch_size" in out
+    assert "syncs.orders-sync.deletes" in out
+    assert "shop" in out
+    assert SECRET not in out
 
 
 # ------------------------------------------------------------ found by the running agent

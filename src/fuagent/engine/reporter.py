@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from fuagent.engine.lifecycle import Event
+from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.progress import Progress
 from fuagent.errors import FuagentError
 from fuagent.interfaces import Clock
 
+_MOVING = {State.STREAMING, State.CAUGHT_UP}
 QUIET = 30.0
 """Seconds for which the same trouble is only counted."""
 
@@ -35,8 +36,12 @@ class Reporter:
         self.progress.meet(event, self._clock.time())
         if event in (Event.START, Event.SNAPSHOT, Event.STREAM, Event.LOSE):
             self._resume = event
-        if self.progress.state is not before:
-            self._log.info("state", state=str(self.progress.state), index=self.progress.index)
+        after = self.progress.state
+        if after is before:
+            return
+        # Under load a sync catches up and moves on many times a second: that is no news.
+        say = self._log.debug if {before, after} == _MOVING else self._log.info
+        say("state", state=str(after), index=self.progress.index)
 
     def trouble(self, event: Event, problem: str, fix: str, wait: float) -> None:
         """Something failed and is tried again in ``wait`` seconds."""

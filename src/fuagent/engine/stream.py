@@ -76,6 +76,7 @@ class Stream:
     async def _deliver(self, parcel: Parcel, place: Place, passage: Passage) -> Place:
         sync = self._sync
         self._heed()
+        sync.heed_schema(parcel)
         if not parcel.count:
             if passage.streaming and (parcel.place != place or parcel.left_out):
                 sync.ledger.moved(parcel.place if parcel.boundary else None, left_out=parcel.left_out)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fuagent.contract import payload
-from fuagent.engine.batcher import Batcher, SizeLimit
+from fuagent.engine.batcher import Batcher, Parcel, SizeLimit
 from fuagent.engine.delivery import Delivery
 from fuagent.engine.ledger import Ledger
 from fuagent.engine.reporter import Reporter
@@ -65,6 +65,7 @@ class Sync:
             settings, pusher, journal, clock, chance, self.limit, reporter, started, self.wishes.stopping
         )
         self.tables: tuple[Table, ...] = ()
+        self._versions: dict[str, int] = {}
         self.unproven = False
         self.in_snapshot = False
         self.snapshot_first = True
@@ -75,6 +76,17 @@ class Sync:
         """An empty batcher for the next phase."""
         overhead = payload.overhead(self.settings.agent_id, self.settings.name)
         return Batcher(self.settings.batch_size, self.limit, overhead, self.pusher.route)
+
+    def heed_schema(self, parcel: Parcel) -> None:
+        """``on_schema_change: halt``: stop before rows of a definition that changed while the agent runs."""
+        if self.settings.on_schema_change != "halt":
+            return
+        for rows in (piece.rows for piece in parcel.pieces if piece.rows.rows):
+            if self._versions.setdefault(rows.table, rows.version) != rows.version:
+                raise HaltSyncError(
+                    f"table {rows.table} has a new definition, and on_schema_change is halt.",
+                    fix="See that the service takes rows of the new form, then start the agent again.",
+                )
 
     def routes(self) -> tuple[str, ...]:
         """One table for each different route, in the order of tables."""
