@@ -59,13 +59,27 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-def setup(path: Path, state_dir: Path | None = None) -> Setup:
+class _Anything(dict[str, str]):
+    """The environment for commands that send nothing: a variable that is not set does no harm."""
+
+    def get(self, name: str, default: object = None) -> str:  # noqa: ARG002
+        """The variable, or its own name in its place."""
+        return super().get(name, name)
+
+
+def setup(path: Path, state_dir: Path | None = None, *, sends: bool = True) -> Setup:
     """Read ``path``.
+
+    Args:
+        path: The configuration file.
+        state_dir: Where the journal lies, if not where the configuration says.
+        sends: Whether credentials are needed; without, unset variables are passed over.
 
     Raises:
         ConfigError: with every mistake at once.
     """
-    config = configuration.load(path, environ=dict(os.environ), options=drivers.options)
+    environ = dict(os.environ) if sends else _Anything(os.environ)
+    config = configuration.load(path, environ=environ, options=drivers.options)
     return Setup(config, (state_dir or config.state_dir).absolute())
 
 
@@ -186,7 +200,8 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
     """
     log: Log = structlog.get_logger()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows and credentials
-    journal = Journal.open(setup.state_dir)
+    # A command that looks into the journal for a moment must not keep the agent from starting.
+    journal = Journal.open(setup.state_dir, patience=2.0)
     try:
         if journal.damaged is not None:
             log.error(

@@ -297,7 +297,7 @@ def status(
     from fuagent import app, screen
 
     given = _given(ctx, config, state_dir, debug)
-    screen.show_status(_wait(app.status(app.setup(given.config, given.state_dir))), as_json=json)
+    screen.show_status(_wait(app.status(app.setup(given.config, given.state_dir, sends=False))), as_json=json)
 
 
 @application.command()
@@ -312,7 +312,7 @@ def snapshot(
     from fuagent import app
 
     given = _given(ctx, config, state_dir, debug)
-    typer.echo(_wait(app.snapshot(app.setup(given.config, given.state_dir), sync)))
+    typer.echo(_wait(app.snapshot(app.setup(given.config, given.state_dir, sends=False), sync)))
 
 
 @source_commands.command("remove")

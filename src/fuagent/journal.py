@@ -11,25 +11,27 @@ Two strengths of writing, because they cost differently:
 In WAL mode a synchronous commit also makes every earlier commit durable
 (SQLite, "Write-Ahead Logging", section 3), so :meth:`SyncJournal.flush` is one such commit.
 
-Each record carries a checksum of its own: SQLite has none over its pages, and a
-flipped bit in an index must not become a gap. What does not check out is set
-aside, never guessed at: the file is renamed and the agent starts as one that
-has lost its journal. No row value is kept except in rows set aside.
+Each record carries a checksum of its own, over its name too: SQLite has none over
+its pages, and a flipped bit in an index must not become a gap. A record that does
+not check out is taken for lost; a file that does not is renamed, and the agent
+starts as one that has lost its journal. Nothing is guessed at. No row value is kept
+except in rows set aside.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 from zlib import crc32
+
+import orjson
 
 from fuagent.errors import JournalWriteError, StateError
 from fuagent.model import Anchor, Place
@@ -41,7 +43,7 @@ RECENT = 64
 THINNED = 24 * 60
 
 _SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE sync (name TEXT PRIMARY KEY, record TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE anchor (
     id INTEGER PRIMARY KEY, sync TEXT NOT NULL, at REAL NOT NULL, anchor TEXT NOT NULL, sum INTEGER NOT NULL
@@ -50,6 +52,7 @@ CREATE INDEX anchor_by_sync ON anchor (sync, id);
 CREATE TABLE rejected (
     id INTEGER PRIMARY KEY, sync TEXT NOT NULL, at REAL NOT NULL, source_table TEXT NOT NULL,
     number INTEGER NOT NULL, status INTEGER, reason TEXT NOT NULL, event BLOB NOT NULL,
+    sum INTEGER NOT NULL,
     UNIQUE (sync, source_table, number, event)
 );
 """
@@ -122,20 +125,25 @@ class Journal:
         """Where a journal that did not check out was put aside, if one was."""
         self._database = database
         self._lock = lock
+        self._synchronous = ""
 
     @classmethod
-    def open(cls, directory: Path) -> Journal:
+    def open(cls, directory: Path, patience: float = 0.0) -> Journal:
         """Open or make the journal below ``directory``.
+
+        Args:
+            directory: The state directory.
+            patience: Seconds to wait for a command that holds it for a moment.
 
         Raises:
             StateError: another agent holds it, it cannot be written, or a newer fuagent wrote it.
         """
-        lock = _lock(directory)
+        lock = _lock(directory, patience)
         try:
             path = directory / FILE
             damaged = None if _sound(path) else _put_aside(path)
             database = _connect(path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             lock.close()
             raise StateError(
                 f"the journal cannot be opened: {error}.", where=str(directory), fix="Free space or repair the disk."
@@ -152,13 +160,12 @@ class Journal:
 
     def agent_id(self) -> str | None:
         """The agent id the last run used."""
-        row = self._database.execute("SELECT value FROM meta WHERE key = 'agent_id'").fetchone()
-        return str(row[0]) if row else None
+        return _meta(self._database, "agent_id")
 
     def remember_agent_id(self, agent_id: str) -> None:
         """Write the agent id down."""
         with self.durable() as database:
-            database.execute("INSERT OR REPLACE INTO meta VALUES ('agent_id', ?)", (agent_id,))
+            _remember(database, "agent_id", agent_id)
 
     def sync(self, name: str) -> SyncJournal:
         """The part of the journal that belongs to one sync."""
@@ -169,8 +176,19 @@ class Journal:
         return sum(path.stat().st_size for path in self.directory.glob(FILE + "*"))
 
     def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Rows of one query."""
-        return self._database.execute(query, values).fetchall()
+        """Rows of one query.
+
+        Raises:
+            JournalWriteError: the disk gives no answer.
+        """
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalWriteError(
+                f"the journal cannot be read ({error}), so nothing more is sent.",
+                where=str(self.directory / FILE),
+                fix="Repair the disk; the sync goes on by itself.",
+            ) from error
 
     @contextmanager
     def durable(self) -> Iterator[sqlite3.Connection]:
@@ -182,7 +200,9 @@ class Journal:
     def transaction(self, synchronous: str) -> Iterator[sqlite3.Connection]:
         """One transaction at SQLite's ``synchronous`` level; faults become JournalWriteError."""
         try:
-            self._database.execute(f"PRAGMA synchronous = {synchronous}")
+            if synchronous != self._synchronous:
+                self._database.execute(f"PRAGMA synchronous = {synchronous}")
+                self._synchronous = synchronous
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
@@ -208,14 +228,14 @@ class SyncJournal:
 
     def _load(self) -> None:
         for text, checksum in self._journal.read("SELECT record, sum FROM sync WHERE name = ?", self.name):
-            if checksum == _sum(text):
-                self.record = _record(json.loads(text))
+            if checksum == _sum(self.name, text):
+                self.record = _record(orjson.loads(text))
                 self.known = True
 
     def anchors(self) -> list[Anchor]:
         """All anchors kept, newest first; damaged ones are passed over."""
         rows = self._journal.read("SELECT anchor, sum FROM anchor WHERE sync = ? ORDER BY id DESC", self.name)
-        return [_anchor(json.loads(text)) for text, checksum in rows if checksum == _sum(text)]
+        return [_anchor(orjson.loads(text)) for text, checksum in rows if checksum == _sum(self.name, text)]
 
     def save(self, record: SyncRecord, anchor: Anchor | None = None) -> None:
         """Remember ``record``; it is on disk when this returns.
@@ -233,6 +253,10 @@ class SyncJournal:
             self._write(database, record, anchor)
         self.record, self.known = record, True
 
+    def note(self, record: SyncRecord) -> None:
+        """Remember ``record`` in memory; the next write of any kind takes it along."""
+        self.record = record
+
     def flush(self) -> None:
         """Make everything advanced so far durable."""
         self.save(self.record)
@@ -246,10 +270,13 @@ class SyncJournal:
         """Keep a row the service refused; on disk when this returns. Gives its number."""
         with self._journal.durable() as database:
             # A row met again after a crash is the same entry, not a second one.
+            at = time.time()
+            checksum = _sum(self.name, at, table, index, status, reason, event)
             [(number,)] = database.execute(
-                "INSERT INTO rejected (sync, at, source_table, number, status, reason, event) VALUES (?,?,?,?,?,?,?)"
-                " ON CONFLICT DO UPDATE SET at = excluded.at, reason = excluded.reason RETURNING id",
-                (self.name, time.time(), table, index, status, reason, event),
+                "INSERT INTO rejected (sync, at, source_table, number, status, reason, event, sum)"
+                " VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET at = excluded.at, status = excluded.status,"
+                " reason = excluded.reason, sum = excluded.sum RETURNING id",
+                (self.name, at, table, index, status, reason, event, checksum),
             ).fetchall()
         return int(number)
 
@@ -259,31 +286,33 @@ class SyncJournal:
             database.executemany("DELETE FROM rejected WHERE id = ?", [(number,) for number in numbers])
 
     def rejected(self) -> list[Rejected]:
-        """Rows set aside, oldest first."""
+        """Rows set aside, oldest first; damaged ones are passed over."""
         rows = self._journal.read(
-            "SELECT id, at, source_table, number, status, reason, event FROM rejected WHERE sync = ? ORDER BY id",
+            "SELECT id, at, source_table, number, status, reason, event, sum FROM rejected WHERE sync = ? ORDER BY id",
             self.name,
         )
-        return [Rejected(*row) for row in rows]
+        return [Rejected(*row) for *row, checksum in rows if checksum == _sum(self.name, *row[1:])]
 
     def rejected_count(self) -> int:
         """How many rows are set aside."""
         return int(self._journal.read("SELECT count(*) FROM rejected WHERE sync = ?", self.name)[0][0])
 
     def _write(self, database: sqlite3.Connection, record: SyncRecord, anchor: Anchor | None) -> None:
-        text = json.dumps(asdict(record))
-        database.execute("INSERT OR REPLACE INTO sync VALUES (?, ?, ?)", (self.name, text, _sum(text)))
+        text = orjson.dumps(record).decode()
+        database.execute("INSERT OR REPLACE INTO sync VALUES (?, ?, ?)", (self.name, text, _sum(self.name, text)))
         if anchor is None:
             return
-        text = json.dumps(asdict(anchor))
+        text = orjson.dumps(anchor).decode()
         now = time.time()
         database.execute(
-            "INSERT INTO anchor (sync, at, anchor, sum) VALUES (?, ?, ?, ?)", (self.name, now, text, _sum(text))
+            "INSERT INTO anchor (sync, at, anchor, sum) VALUES (?, ?, ?, ?)",
+            (self.name, now, text, _sum(self.name, text)),
         )
-        self._thin(database, now)
+        self._thin(database)
 
-    def _thin(self, database: sqlite3.Connection, now: float) -> None:
+    def _thin(self, database: sqlite3.Connection) -> None:
         """Keep the newest anchors, one a minute behind them, nothing older than a day."""
+        now = time.monotonic()
         if now < self._next_thinned:
             return
         self._next_thinned = now + 1.0
@@ -296,8 +325,18 @@ class SyncJournal:
         )
 
 
-def _sum(text: str) -> int:
-    return crc32(text.encode())
+def _sum(*values: object) -> int:
+    """Checksum over values of any kind: a damaged file may hold a number where text was."""
+    return crc32(repr(values).encode(errors="surrogatepass"))
+
+
+def _meta(database: sqlite3.Connection, key: str) -> str | None:
+    rows = database.execute("SELECT value, sum FROM meta WHERE key = ?", (key,)).fetchall()
+    return next((str(value) for value, checksum in rows if checksum == _sum(key, value)), None)
+
+
+def _remember(database: sqlite3.Connection, key: str, value: str) -> None:
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, _sum(key, value)))
 
 
 def _place(value: dict[str, Any] | None) -> Place | None:
@@ -320,8 +359,9 @@ def _record(value: dict[str, Any]) -> SyncRecord:
     return replace(record, tables=tuple(record.tables))
 
 
-def _lock(directory: Path) -> IO[bytes]:
+def _lock(directory: Path, patience: float) -> IO[bytes]:
     """Hold the state directory for this process; the kernel lets go when it ends, however it ends."""
+    until = time.monotonic() + patience
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.fdopen(os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b")
@@ -331,16 +371,16 @@ def _lock(directory: Path) -> IO[bytes]:
             where=str(directory),
             fix="Give fuagent a directory it may write, with --state-dir.",
         ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = handle.read(20).decode(errors="replace").strip() or "unknown"
-        handle.close()
-        raise StateError(
-            f"another agent (process {holder}) is using this state directory.",
-            where=str(directory),
-            fix="Stop it, or give this one a state directory of its own with --state-dir.",
-        ) from error
+    while not _locked(handle):
+        if time.monotonic() >= until:
+            holder = handle.read(20).decode(errors="replace").strip() or "unknown"
+            handle.close()
+            raise StateError(
+                f"another agent (process {holder}) is using this state directory.",
+                where=str(directory),
+                fix="Stop it, or give this one a state directory of its own with --state-dir.",
+            )
+        time.sleep(0.05)
     handle.seek(0)
     handle.truncate()
     handle.write(f"{os.getpid()}\n".encode())
@@ -348,10 +388,19 @@ def _lock(directory: Path) -> IO[bytes]:
     return handle
 
 
+def _locked(handle: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     # Commands of a person and the engine share the connection from one thread at a time.
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    database.text_factory = _text
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA journal_size_limit = 1048576")
     version = int(database.execute("PRAGMA user_version").fetchone()[0])
@@ -363,24 +412,77 @@ def _connect(path: Path) -> sqlite3.Connection:
             fix="Install the fuagent that wrote it, or a newer one.",
         )
     if version == 0:
-        database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        with database:
+            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION};")
+            _remember(database, "version", str(VERSION))
     return database
 
 
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
 def _sound(path: Path) -> bool:
-    """True unless the file exists and is not a whole SQLite database."""
-    if not path.exists():
+    """True unless the file is there and is not a whole journal."""
+    if not path.is_file() or not path.stat().st_size:
         return True
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return False
+        file.seek(_FORMATS)
+        if file.read(2) != b"\2\2":  # another number would make SQLite refuse to write, or to open
+            return False
+    database = sqlite3.connect(path, isolation_level=None)
+    database.text_factory = _text
     try:
-        database = sqlite3.connect(path, isolation_level=None)
-        try:
-            return bool(database.execute("PRAGMA quick_check").fetchone()[0] == "ok")
-        finally:
-            database.close()
-    except sqlite3.OperationalError:
-        raise  # the disk's fault, not the file's: it must not be put aside
-    except sqlite3.DatabaseError:
+        return _checks_out(database)
+    except sqlite3.DatabaseError as error:
+        # The disk's fault is not the file's: a whole file must not be put aside for it.
+        if error.sqlite_errorcode & 0xFF in _OF_THE_DISK:
+            raise
         return False
+    except UnicodeDecodeError:  # SQLite quotes the damaged bytes in its message
+        return False
+    finally:
+        database.close()
+
+
+_MAGIC = b"SQLite format 3\0"
+_FORMATS = 18
+"""Where the header says how the file is written and read; 2 and 2 in WAL mode (SQLite, "Database File Format")."""
+_OF_THE_DISK = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
+
+
+def _checks_out(database: sqlite3.Connection) -> bool:
+    if database.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
+        return False
+    [(version,)] = database.execute("PRAGMA user_version").fetchall()
+    schema = _schema_of(database)
+    if not schema and not version:
+        return True  # the last run ended before it made the tables
+    # The version decides whether the file is refused, so it stands there twice.
+    if _meta(database, "version") != str(version):
+        return False
+    return version != VERSION or schema == _schema()
+
+
+def _schema_of(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return database.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+
+def _schema() -> list[tuple[Any, ...]]:
+    database = sqlite3.connect(":memory:")
+    try:
+        database.executescript(_SCHEMA)
+        return _schema_of(database)
+    finally:
+        database.close()
 
 
 def _put_aside(path: Path) -> Path:

@@ -42,7 +42,7 @@ def configure(form: str = "auto", level: str = "info", stream: TextIO | None = N
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ" if people else "iso", utc=True),
             _Traceback(with_text=least <= logging.DEBUG),
             _cleaned,
             _for_people(colours=target.isatty() and not os.environ.get("NO_COLOR")) if people else _json(),
@@ -115,7 +115,12 @@ def _dumps(value: object, **_options: object) -> str:
 
 
 def _for_people(*, colours: bool) -> Processor:
-    return structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
+    render = structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
+
+    def spare(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> str:
+        return render(logger, method, {name: value for name, value in event.items() if value not in ("", None)})
+
+    return spare
 
 
 def _take_over(least: int) -> None:

@@ -3,12 +3,17 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 
 import psutil
 import pytest
+
+from fuagent.demo import street
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +67,30 @@ def test_both_ends_are_equal_after_two_kills(tmp_path):
     kept = {path.name for path in (tmp_path / "kept").iterdir()}
     assert {"shop.db", "service.db", "config.yaml", "agent.log", "service.log", ".fuagent"} <= kept
     assert (tmp_path / "kept/config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_differs_is_said(tmp_path, monkeypatch):
+    """A service that loses a row is found out: the comparison names the table and the count, and all is ended."""
+    monkeypatch.setattr(street, "DEADLINE", 10.0)
+    said, equal = [], []
+
+    def play():
+        equal.append(street.show(tmp_path / "kept", lambda text: said.append(text.plain)))
+
+    playing = threading.Thread(target=play)
+    playing.start()
+    until(lambda: any("process" in line for line in said), "the service runs")
+    with closing(sqlite3.connect(tmp_path / "kept/service.db", timeout=30)) as database, database:
+        database.execute(
+            "CREATE TRIGGER lose AFTER INSERT ON customers WHEN NEW.id = 5 BEGIN DELETE FROM customers WHERE id = 5; END"
+        )
+        database.execute("DELETE FROM customers WHERE id = 5")
+    playing.join(PATIENCE)
+
+    assert equal == [False]
+    assert any(line.startswith("NOT EQUAL: ") for line in said)
+    assert any("customers: " in line and "1 missing" in line for line in said)
+    assert children(tmp_path) == []
 
 
 def test_it_cleans_up_when_interrupted(tmp_path):

@@ -229,3 +229,25 @@ async def test_the_document_may_choose_marks(tmp_path: Path) -> None:
             assert [event.get("gone") for event in events] == ([False] * 3 + [True] if marked else [None] * 4)
             assert events[-1]["id"] == 2
             assert events[-1]["name"] == "order 2"
+
+
+async def test_status_needs_no_secret(tmp_path: Path) -> None:
+    """From another shell, where the key's variable is not set, status and snapshot work all the same; run says so."""
+    shop.make(tmp_path / "shop.db", 5).close()
+    async with Service() as service:
+        settings = config(tmp_path / "shop.db", service.openapi)
+        settings["pushers"]["service"]["credential"] = {"key": "${NO_SUCH_KEY}"}
+        async with Agent(tmp_path, settings, {"NO_SUCH_KEY": "k-1234"}) as agent:
+            await agent.start()
+            await agent.state("caught up")
+            del agent.env["NO_SUCH_KEY"]
+            status, out, _ = await agent.call("status")
+            snapshot, _, _ = await agent.call("snapshot", "orders-sync")
+            await agent.end()
+            run, _, err = await agent.call("run")
+
+        assert status == 0
+        assert "orders-sync" in out
+        assert snapshot == 0
+        assert run == 3
+        assert "NO_SUCH_KEY" in err

@@ -217,6 +217,10 @@ class _Life:
 # ---------------------------------------------------------------- the street
 
 
+class _NeverEqualError(Exception):
+    """Both ends stay different: no step can follow but the comparison that says how."""
+
+
 class _Street:
     """One run: the parts, and the steps in order."""
 
@@ -243,12 +247,16 @@ class _Street:
 
     def play(self) -> bool:
         """All steps; True if the last comparison finds nothing."""
-        self._open_shop()
-        self._start_service()
-        self._start_agent()
-        self._live()
-        self._kill_agent()
-        self._kill_service()
+        try:
+            self._open_shop()
+            self._start_service()
+            self._start_agent()
+            self._live()
+            self._kill_agent()
+            self._kill_service()
+        except _NeverEqualError as error:
+            self._life.stop()
+            self._tell(f"{error}: both ends still differ after {DEADLINE:.0f} seconds")
         return self._compare()
 
     def close(self) -> None:
@@ -397,12 +405,12 @@ class _Street:
         self._until(lambda: self._status().get("batches", 0) > before, "the next batch")
 
     def _until_equal(self, what: str) -> None:
-        self._until(lambda: all(one.equal for one in self._comparisons()), what)
+        self._until(lambda: all(one.equal for one in self._comparisons()), what, _NeverEqualError(what))
 
     def _comparisons(self) -> list[Comparison]:
         return compare(self._shop.path, self._copy, TABLES)
 
-    def _until(self, condition: Callable[[], object], what: str) -> None:
+    def _until(self, condition: Callable[[], object], what: str, late: Exception | None = None) -> None:
         deadline = time.monotonic() + DEADLINE
         while not condition():
             self._life.check()
@@ -417,7 +425,7 @@ class _Street:
             if status.get("state") == "halted":
                 raise FuagentError(f"the sync halted: {status['problem']}", where=SYNC, fix=str(status["fix"]))
             if time.monotonic() > deadline:
-                raise FuagentError(f"{what} never came true in {DEADLINE:.0f} s.", where=str(self._directory))
+                raise late or FuagentError(f"{what} never came true in {DEADLINE:.0f} s.", where=str(self._directory))
             time.sleep(POLL)
 
     def _status(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from math import isfinite
+from operator import itemgetter
 from typing import Any, cast
 
 import orjson
@@ -95,7 +96,8 @@ class _Shape:
 
     plain: Callable[..., list[Event]]
     indexed: Callable[..., list[Event]]
-    nulls: Callable[..., list[int]]
+    nulls: Callable[[Sequence[Values]], int]
+    """Counts the NULLs of rows in the columns that are sent."""
     nulls_each: int
     """How often every event's own text says null: in names and constants."""
     marked: bool
@@ -113,7 +115,7 @@ class _Shape:
         return cls(
             _generate(_events(made, width, indexed=False), values),
             _generate(_events(made, width, indexed=True), values),
-            _generate(_null_counts(made, width), values),
+            _null_counter([slot.column for slot in made.slots if slot.column is not None], width),
             orjson.dumps({**own, made.mark or "": 0}).count(b"null"),
             made.mark is not None,
         )
@@ -137,12 +139,21 @@ class _Shape:
     def _text(self, rows: Sequence[Values], events: list[Event]) -> list[bytes]:
         text = orjson.dumps(events, not_json)
         nulls = text.count(b"null")
-        if nulls and nulls != sum(self.nulls(rows)) + self.nulls_each * len(rows) and _spelled_out(events):
+        if nulls and nulls != self.nulls(rows) + self.nulls_each * len(rows) and _spelled_out(events):
             text = orjson.dumps(events, not_json)
         parts = text[2:-2].split(_BORDER)
         if len(parts) == len(events):
             return [b"{%b}" % part for part in parts]
         return [orjson.dumps(event, not_json) for event in events]
+
+
+def _null_counter(places: list[int], width: int) -> Callable[[Sequence[Values]], int]:
+    if sorted(places) == list(range(width)):
+        return lambda rows: sum(map(tuple.count, rows, repeat(None)))
+    if len(places) < 2:  # itemgetter gives a tuple only for two and more
+        return lambda rows: sum(row[place] is None for row in rows for place in places)
+    sent = itemgetter(*places)
+    return lambda rows: sum(map(tuple.count, map(sent, rows), repeat(None)))
 
 
 def _spelled_out(events: list[Event]) -> bool:
@@ -182,13 +193,6 @@ def _events(made: Plan, width: int, *, indexed: bool) -> ast.ListComp:
     if extras:
         target = ast.Tuple([target, *extras], ast.Store())
     return _comprehension(ast.Dict(keys, values), target)
-
-
-def _null_counts(made: Plan, width: int) -> ast.ListComp:
-    """``[(c0, c1, …).count(None) for (c0, c1, …) in rows]``, of the columns that are sent."""
-    sent: list[ast.expr] = [_load(f"c{slot.column}") for slot in made.slots if slot.column is not None]
-    count = ast.Attribute(ast.Tuple(sent, ast.Load()), "count", ast.Load())
-    return _comprehension(ast.Call(count, [ast.Constant(None)], []), _row(made, width))
 
 
 def _value(number: int, slot: Slot) -> ast.expr:

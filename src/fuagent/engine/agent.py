@@ -25,6 +25,7 @@ class Agent:
         self._pipelines = {sync.settings.name: Pipeline(sync) for sync in syncs}
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
+        self._measuring = asyncio.Lock()
 
     @property
     def progress(self) -> list[Progress]:
@@ -81,8 +82,9 @@ class Agent:
 
     async def status(self) -> list[Progress]:
         """Progress of every sync, with how far each is behind."""
-        for sync in self._syncs.values():
-            await self._measure(sync)
+        async with self._measuring:  # the display and a command may ask at once, a source only takes one
+            for sync in self._syncs.values():
+                await self._measure(sync)
         return self.progress
 
     async def _measure(self, sync: Sync) -> None:

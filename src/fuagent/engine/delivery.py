@@ -35,9 +35,6 @@ RUN_OF_FAILURES = 3
 """Attempts in a row that failed before the service is asked for its checkpoint."""
 
 
-_NO_CHECKPOINT = Outcome(Verdict.RETRY, "the service gives no clear answer to the question for its checkpoint.")
-
-
 class StoppedError(Exception):
     """The sync is to end before this parcel was delivered; nothing is lost, it is re-read."""
 
@@ -173,7 +170,7 @@ class Delivery:
             await self._wait(event, outcome, attempts)
             while self.look and attempts >= RUN_OF_FAILURES and not await self.look():
                 attempts += 1
-                await self._wait(Event.RETRY, _NO_CHECKPOINT, attempts)
+                await self._wait(event, outcome, attempts)
         if outcome.verdict is Verdict.HALT:
             raise HaltSyncError(outcome.reason, where=self._pusher.route(batch.table), fix=outcome.fix)
         if attempts > 1:

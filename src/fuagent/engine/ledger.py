@@ -74,6 +74,8 @@ class Ledger:
         anchor = Anchor(index, part.place, self._settings.shape, part.boundary) if streaming else None
         if asked is not None:
             self._journal.save(replace(after, snapshot=asked, gap=""), anchor)
+        elif anchor is None and acknowledged and index == record.acknowledged:
+            self._journal.note(after)  # snapshot rows: only counters changed, and a crash begins again anyway
         else:
             self._journal.advance(after, anchor)
         self._count(part, anchor, acknowledged=acknowledged)

@@ -39,8 +39,12 @@ class Reporter:
         after = self.progress.state
         if after is before:
             return
-        # Under load a sync catches up and moves on many times a second: that is no news.
-        say = self._log.debug if {before, after} == _MOVING else self._log.info
+        if after is State.STOPPED:
+            self.progress.problem = self.progress.fix = ""
+        # Under load a sync catches up and moves on many times a second, and in an outage
+        # every attempt starts anew: neither is news.
+        quiet = {before, after} == _MOVING or (event is Event.START and self._said)
+        say = self._log.debug if quiet else self._log.info
         say("state", state=str(after), index=self.progress.index)
 
     def trouble(self, event: Event, problem: str, fix: str, wait: float) -> None:

@@ -76,7 +76,7 @@ class Snapshot:
         assert done.place is not None
         changes = self._done(done, again=again, gap=gap)
         sync.ledger.anchored(done.place, sync.ledger.record.acknowledged, **changes)
-        sync.in_snapshot = False
+        sync.in_snapshot = sync.snapshot_first = False
         sync.streamed_since = sync.clock.monotonic()
         sync.wishes.ask_checkpoint = True
         sync.update_flag()

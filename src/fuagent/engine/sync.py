@@ -69,7 +69,7 @@ class Sync:
         self.unproven = False
         self.in_snapshot = False
         self.snapshot_first = True
-        """Whether a snapshot found due is taken at once: true until the agent's first stream of this sync begins."""
+        """Whether a snapshot found due is taken at once: true until this agent has streamed or taken one."""
         self.streamed_since = clock.monotonic()
 
     def batcher(self) -> Batcher:

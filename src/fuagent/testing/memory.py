@@ -195,17 +195,16 @@ class Database:
             raise LostPlaceError(f"the log begins behind transaction {self._purged}; {seq} is gone.")
         return self._log[seq - self._purged] if seq < self.end else None
 
-    def proven(self, position: str) -> int:
-        """The number of transactions before ``position``, if it is a place of this log.
+    def prove(self, place: Place) -> None:
+        """See that ``place`` is one of this log, with the transaction it cuts, if it cuts one.
 
         Raises:
             LostPlaceError: it is not.
         """
-        epoch, seq = (int(part) for part in position.split(":"))
+        epoch, seq = (int(part) for part in place.position.split(":"))
         end = min([self.end, *(self._ends[later] for later in range(epoch, self.epoch))])
-        if not self._purged <= seq <= end:
-            raise LostPlaceError(f"the place {position} is not in the log, which goes from {self._purged} to {end}.")
-        return seq
+        if not self._purged <= seq <= end - bool(place.resume_after):
+            raise LostPlaceError(f"{place.position} is not in the log, which goes from {self._purged} to {end}.")
 
     def watch(self) -> asyncio.Event:
         """An event that is set by every commit and cut."""
@@ -305,7 +304,7 @@ class MemorySource:
         anchor = next((anchor for anchor in anchors if anchor.index <= index), None)
         if anchor is None:
             raise LostPlaceError(f"{index} lies before every anchor.")
-        self.database.proven(anchor.place.position)
+        self.database.prove(anchor.place)
         if anchor.index == index:
             return anchor.place
         if not anchor.place.position.startswith(f"{self.database.epoch}:"):
@@ -325,7 +324,7 @@ class MemorySource:
 
     async def stream(self, place: Place, until: str | None = None, *, numbered: bool = True) -> AsyncIterator[Rows]:
         self._step("stream")
-        self.database.proven(place.position)
+        self.database.prove(place)
         news = self.database.watch()
         said = False
         try:

@@ -69,9 +69,9 @@ def test_help_names_every_command_and_exit_code(call):
 def test_help_loads_nothing_heavy():
     """The first page comes without the agent, drivers, display or configuration: that is what makes it instant."""
     code = (
-        "import sys\nfrom fuagent import cli\n"
+        "import sys\nbefore = set(sys.modules)\nfrom fuagent import cli\n"
         "try: cli.application(['--help'])\nexcept SystemExit: pass\n"
-        "print([name for name in sys.modules if name.split('.')[0] in "
+        "print([name for name in set(sys.modules) - before if name.split('.')[0] in "
         "('rich', 'pydantic', 'yaml', 'aiohttp', 'asyncio', 'structlog', 'orjson', 'sqlite3')], file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

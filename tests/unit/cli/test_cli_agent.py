@@ -76,23 +76,26 @@ def call(start):
 def until(condition, what):
     end = time.monotonic() + PATIENCE
     while not (value := condition()):
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, what()
         time.sleep(0.05)
     return value
 
 
-def caught_up(call):
+def caught_up(shop, call):
     """Wait until the running agent says so; gives its status of the sync."""
 
+    seen = []
+
     def there():
-        code, out, _ = call("status", "--json")
+        code, out, err = call("status", "--json")
+        seen[:] = [out, err]
         if code:
             return None
         report = json.loads(out)
         [sync] = report["syncs"]
         return sync if report["running"] and sync["state"] == "caught up" else None
 
-    return until(there, "caught up")
+    return until(there, lambda: f"caught up; the last status was {seen}")
 
 
 def test_run_once_prints_the_rows_and_logs_json(call):
@@ -121,10 +124,10 @@ def test_check_of_a_sound_configuration(call):
     assert "error" not in {finding["level"] for finding in json.loads(out)}
 
 
-def test_status_and_snapshot_of_a_running_agent(start, call):
+def test_status_and_snapshot_of_a_running_agent(shop, start, call):
     """A running agent tells its state and takes a snapshot on demand; a second one is refused."""
     agent = start("run")
-    before = caught_up(call)
+    before = caught_up(shop, call)
     assert before["rows"] == 3
 
     code, out, _ = call("status")
@@ -134,7 +137,7 @@ def test_status_and_snapshot_of_a_running_agent(start, call):
     code, out, _ = call("snapshot", "orders")
     assert code == 0
     assert "snapshot" in out
-    until(lambda: caught_up(call)["rows"] == 6, "the rows come again")
+    until(lambda: caught_up(shop, call)["rows"] == 6, lambda: "the rows did not come again")
 
     code, _, err = call("run")
     assert code == 4
@@ -208,7 +211,7 @@ def test_a_second_signal_ends_it_at_once(shop, start, call):
     """The exit code then says which signal it was."""
     (shop / "config.yaml").write_text(CONFIG.replace("tables: [orders]", "tables: [orders], drain: 1h"))
     agent = start("run")
-    caught_up(call)
+    caught_up(shop, call)
     agent.send_signal(signal.SIGTERM)
     agent.send_signal(signal.SIGINT)
     agent.communicate(timeout=PATIENCE)

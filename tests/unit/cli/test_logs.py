@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -62,6 +63,14 @@ def test_people_on_a_terminal(monkeypatch):
     assert "trying again" in out.getvalue()
     assert "\x1b[" in out.getvalue()
     assert out.getvalue().count("\n") == 1
+
+
+def test_people_are_spared_what_says_nothing():
+    """Names without a value are left out where a person reads."""
+    out = written("console")
+    structlog.get_logger().info("trying again", fix="", index=None, batch=0)
+
+    assert re.search(r"^\S+Z \[info +\] trying again +batch=0$", out.getvalue())
 
 
 def test_no_colour_where_none_is_wanted(monkeypatch):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 
@@ -127,9 +126,14 @@ def test_repeated_keys_are_not_told_without_end():
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes(data):
-    """Whatever bytes come give a document or one of fuagent's errors."""
-    with contextlib.suppress(FuagentError):
-        document.read(data, URL)
+    """Whatever bytes come give a document or one of fuagent's errors, with the place and a fix."""
+    try:
+        found = document.read(data, URL)
+    except FuagentError as error:
+        assert error.where == "https://docs.example.test/api/openapi.json"
+        assert error.fix
+    else:
+        assert {"openapi", "swagger"} & found.tree.keys()
 
 
 def test_references():

@@ -58,8 +58,10 @@ def test_hostile_templates():
 
 @given(st.text("ab{}/x", max_size=12), st.text("abx/", max_size=8))
 def test_any_template(template, path):
-    """Whatever stands between braces, finding comes to an end."""
-    operation.find(paths("/" + template), "/" + path)
+    """Whatever stands between braces, what is found has as many parts as what was asked for."""
+    found = operation.find(paths("/" + template), "/" + path)
+
+    assert found is None or found.path.count("/") == path.count("/") + 1
 
 
 def test_references_to_path_items():

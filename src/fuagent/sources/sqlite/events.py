@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from fuagent.encode.compile import Encoder
@@ -11,6 +12,8 @@ from fuagent.model import Deletes
 from fuagent.sources.sqlite.places import number
 from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, REKEY
 from fuagent.sources.sqlite.versions import Version
+
+_OP = itemgetter(3)
 
 LogRow = tuple[Any, ...]
 """seq, token, tab, op, then the keys, then the columns."""
@@ -69,7 +72,7 @@ class Writer:
         if encoder is None:
             return Events([], [], len(rows))
         done = Events([], [])
-        operations = {row[3] for row in rows}
+        operations = set(map(_OP, rows))
         unsent = {GONE, DELETE} if self.codec.deletes is Deletes.SKIP else {GONE}
         if operations & unsent:
             kept = [row for row in rows if row[3] not in unsent]

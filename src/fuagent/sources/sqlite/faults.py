@@ -1,7 +1,7 @@
 """SQLite's errors, each as what happens next.
 
-Decided by result code (https://sqlite.org/rescode.html), never by text: a text
-may even hold a row's value, and then it is not passed on.
+Decided by result code (https://sqlite.org/rescode.html). A text may even hold a row's value
+and is then not passed on; the one thing read from it is that a table of ours is gone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import sqlite3
 from pathlib import Path
 
 from fuagent.encode.shown import shown
-from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
+from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError
+from fuagent.sources.sqlite.names import PREFIX
 
 UNREADABLE_TEXT = "Could not decode to UTF-8"
 """How the text of the error for TEXT that is not UTF-8 begins; the rest of it is the value."""
@@ -58,5 +59,8 @@ def translate(error: sqlite3.Error, path: Path) -> FuagentError:
         what, fix = _STAYS[code]
         return HaltSyncError(what, where=where, fix=fix)
     text = str(error)
+    if text.startswith(f"no such table: {PREFIX}"):
+        what = "the change log in the database is gone: changes may be missing"
+        return LostPlaceError(what, where=where, fix="take a snapshot; it brings the service in step again")
     said = "a text that is not UTF-8" if text.startswith(UNREADABLE_TEXT) else shown(text)
     return HaltSyncError(f"SQLite says: {said}", where=where, fix="see that the statement works in the sqlite3 shell")

@@ -116,6 +116,7 @@ def _start(connection: sqlite3.Connection, names: Names, owner: tuple[str, str],
     parts = (names.log in found, names.meta in found)
     if all(parts):
         _readable(connection, names)
+        _standing(connection, names, mend=mend)
         return
     if found and not mend:
         raise LostPlaceError(
@@ -128,6 +129,18 @@ def _start(connection: sqlite3.Connection, names: Names, owner: tuple[str, str],
     agent_id, sync = owner
     for key, value in ((_FORMAT, FORMAT), (BASE, 0), (ACKNOWLEDGED, 0), ("agent_id", agent_id), ("sync", sync)):
         versions.put(connection, names, key, value)
+    connection.execute(triggers.mark(names)).fetchall()
+
+
+def _standing(connection: sqlite3.Connection, names: Names, *, mend: bool) -> None:
+    """See that the log has a row to stand on."""
+    if connection.execute(f"SELECT 1 FROM {quote(names.log)} LIMIT 1").fetchone():  # noqa: S608
+        return
+    if not mend:
+        raise LostPlaceError(
+            "the change log in the database was emptied: changes may be missing",
+            fix="leave tables that begin with _fuagent_ alone; fuagent source remove takes them out",
+        )
     connection.execute(triggers.mark(names)).fetchall()
 
 

@@ -28,4 +28,4 @@ class Options(BaseModel):
         le=600,
         description="Seconds to wait for a lock another program holds before trying again later.",
     )
-    chunk_rows: int = Field(default=2000, ge=1, le=100_000, description="Rows read and encoded in one go.")
+    chunk_rows: int = Field(default=1000, ge=1, le=100_000, description="Rows read and encoded in one go.")

@@ -21,7 +21,7 @@ import orjson
 
 from fuagent.errors import HaltSyncError, LostPlaceError
 from fuagent.model import INDEX_MAX, Anchor, Place
-from fuagent.sources.sqlite import versions
+from fuagent.sources.sqlite import triggers, versions
 from fuagent.sources.sqlite.install import BASE
 from fuagent.sources.sqlite.names import Names, quote
 
@@ -103,10 +103,10 @@ def locate(connection: sqlite3.Connection, names: Names, base: int, anchors: Seq
     """
     _prove(connection, names, anchors)
     for anchor in anchors:
-        if anchor.index == index:
-            there = spot(connection, names, read(anchor.place.position).seq)
-            if there is not None and there.token == read(anchor.place.position).token:
-                return anchor.place
+        known = read(anchor.place.position)
+        there = spot(connection, names, known.seq) if anchor.index == index and not anchor.place.resume_after else None
+        if there is not None and there.token == known.token:
+            return anchor.place
     return _by_number(connection, names, base, index)
 
 
@@ -129,10 +129,19 @@ def _by_number(connection: sqlite3.Connection, names: Names, base: int, index: i
     if found is None and index // 2 - base > end(connection, names).seq:
         raise LostPlaceError("the service's checkpoint lies beyond the end of the change log", fix=_FIX)
     if found is None:
-        raise LostPlaceError("the changes behind the service's checkpoint are no longer in the change log", fix=_FIX)
+        raise _cleaned()
     if index > found.last(base):
         raise LostPlaceError("the service's checkpoint falls between two changes of the change log", fix=_FIX)
-    return found.place(base, resume_after=index)
+    if index == found.last(base):
+        return found.place(base)
+    before = spot(connection, names, found.seq - 1)
+    if before is None:
+        raise _cleaned()
+    return before.place(base, resume_after=index)  # of this update only the old key was delivered
+
+
+def _cleaned() -> LostPlaceError:
+    return LostPlaceError("the changes behind the service's checkpoint are no longer in the change log", fix=_FIX)
 
 
 def oldest(connection: sqlite3.Connection, names: Names, base: int, above: int) -> tuple[Place, int]:
@@ -143,7 +152,11 @@ def oldest(connection: sqlite3.Connection, names: Names, base: int, above: int) 
     Raises:
         HaltSyncError: there is no number left above ``above``.
     """
-    first = beginning(connection, names)
+    try:
+        first = beginning(connection, names)
+    except LostPlaceError:  # emptied by somebody: something to stand on is needed
+        connection.execute(triggers.mark(names)).fetchall()
+        first = beginning(connection, names)
     raised = max(base, above // 2 - first.seq)
     if number(end(connection, names).seq + 1, 1, raised) > INDEX_MAX:
         raise HaltSyncError(

@@ -86,7 +86,8 @@ class LogReader:
             top = places.end(connection, self.names).seq
             found = lenient(connection, lambda: self._fetch(connection, cursor, until))
             cursor, rows = self._behind(cursor, found)
-            if {codec.version.number for codec in self.codecs.values() if codec.stale} & {row[2] for row in rows}:
+            stale = {codec.version.number for codec in self.codecs.values() if codec.stale}
+            if stale and not stale.isdisjoint(map(_TAB, rows)):
                 rows = lenient(connection, lambda: [self._renewed(connection, row) for row in rows])
         if cursor.settled <= cursor.spot.seq:
             cursor = replace(cursor, settled=top if until is None else min(top, until))
@@ -113,10 +114,7 @@ class LogReader:
                 "the change log is not the one it was: the database was restored from a backup, or the log emptied",
                 fix="take a snapshot; it brings the service in step again",
             )
-        stood = _spot(found[0])
-        if stood.op & 1 and stood.last(self.state.base) == cursor.resume_after + 1:
-            return cursor, found  # of this update only the old key was delivered
-        return replace(cursor, spot=stood), found[1:]
+        return replace(cursor, spot=_spot(found[0])), found[1:]
 
     def _renewed(self, connection: sqlite3.Connection, row: LogRow) -> LogRow:
         """The row, read again by its key if it was logged under other columns than the table has now."""
@@ -161,7 +159,7 @@ def _spot(row: LogRow) -> Spot:
 
 def _runs(rows: list[LogRow], settled: int) -> Iterator[list[LogRow]]:
     """Consecutive rows of one table version, cut where a transaction is known to end."""
-    alike = [rows] if len({row[2] for row in rows}) == 1 else [list(group) for _, group in groupby(rows, _TAB)]
+    alike = [rows] if len(set(map(_TAB, rows))) == 1 else [list(group) for _, group in groupby(rows, _TAB)]
     for run in alike:
         cut = bisect_right(run, settled, key=_SEQ)
         if 0 < cut < len(run):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fuagent.encode.compile import compile_encoder
 from fuagent.encode.shown import shown
-from fuagent.errors import HaltSyncError, TryAgainError
+from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec
 from fuagent.sources.sqlite import findings, install, places, snapshot
@@ -248,7 +248,12 @@ class SQLite:
             try:
                 return await self._opened().run(look)
             except SchemaChangedError:
-                await self._fit(mend=False)
+                try:
+                    await self._fit(mend=False)
+                except LostPlaceError as error:
+                    # The log itself goes on: what was missed is lost, what is in it is not.
+                    error.place = cursor.spot.place(self._prepared().state.base, cursor.resume_after)
+                    raise
         raise self._restless()
 
     def _nothing(self, cursor: Cursor) -> Rows:

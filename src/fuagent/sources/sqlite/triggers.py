@@ -92,18 +92,13 @@ def _logged(names: Names, number: int, op: int, layout: Layout, sent: Sequence[s
     key = layout.table.key if op == REKEY else ()
     into, fixed = _into(names, number, op, len(key), len(sent))
     old = "".join(f", OLD.{quote(name)}" for name in key)
-    table = quote(layout.table.name)
-    where = _same_row(layout)
-    if not where:
+    same = layout.table.key if layout.without_rowid else (layout.rowid,) if layout.rowid else ()
+    if not same:
         return f"{into} VALUES ({fixed}{old}, {', '.join(f'NEW.{quote(name)}' for name in sent)})"
-    values = ", ".join(f"{table}.{quote(name)}" for name in sent)
-    return f"{into} SELECT {fixed}{old}, {values} FROM {table} WHERE {where}"  # noqa: S608
-
-
-def _same_row(layout: Layout) -> str:
-    table = quote(layout.table.name)
-    names = layout.table.key if layout.without_rowid else (layout.rowid,) if layout.rowid else ()
-    return " AND ".join(f"{table}.{quote(name)} = NEW.{quote(name)}" for name in names)
+    # Under a name of its own: a table may be called NEW or OLD.
+    values = ", ".join(f"this.{quote(name)}" for name in sent)
+    where = " AND ".join(f"this.{quote(name)} = NEW.{quote(name)}" for name in same)
+    return f"{into} SELECT {fixed}{old}, {values} FROM {quote(layout.table.name)} AS this WHERE {where}"  # noqa: S608
 
 
 def _deleted(names: Names, number: int, sent: Sequence[str]) -> str:

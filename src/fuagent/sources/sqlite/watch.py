@@ -84,8 +84,7 @@ class Watcher:
         except TimeoutError:
             return False
         finally:
-            if self._descriptor >= 0:
-                loop.remove_reader(self._descriptor)
+            loop.remove_reader(self._descriptor)
         return True
 
     def _drain(self) -> bool:

@@ -1,0 +1,310 @@
+"""Rows in, parcels out: order, sizes, places, and what never stands in one parcel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from fuagent.engine.batcher import Batcher, Parcel, Piece, SizeLimit
+from fuagent.model import Place, Rows
+
+
+def rows(*lines: bytes, table="a", version=0, boundary=True, at=1, numbered=True, left_out=0) -> Rows:
+    """Rows of one transaction; ``at`` numbers it."""
+    start = Place(f"p{at}", at * 1000)
+    indexes = tuple(at * 1000 + number for number in range(1, len(lines) + 1)) if numbered else ()
+    end = Place(f"p{at + 1}", at * 1000 + len(lines))
+    return Rows(table, lines, indexes, start, end, boundary, version=version, left_out=left_out)
+
+
+def batcher(most=3, limit=10_000, overhead=0, route=lambda table: table) -> Batcher:
+    return Batcher(most, SizeLimit(limit), overhead, route)
+
+
+def drained(subject: Batcher) -> list[Parcel]:
+    parcels = []
+    while (parcel := subject.take()) is not None:
+        parcels.append(parcel)
+    return parcels
+
+
+@some.composite
+def sequences(draw) -> list[Rows]:
+    """What a source may give: tables and versions change, transactions are cut, progress comes without rows."""
+    found: list[Rows] = []
+    versions = {"a": 0, "b": 0, "c": 0}
+    for at in range(1, draw(some.integers(1, 12)) + 1):
+        table = draw(some.sampled_from("abc"))
+        versions[table] += draw(some.sampled_from((0, 0, 0, 1)))
+        lines = draw(some.lists(some.binary(min_size=2, max_size=40), max_size=8))
+        left_out = draw(some.integers(0, 3))
+        boundary, numbered = draw(some.booleans()), draw(some.booleans())
+        found.append(
+            rows(
+                *lines,
+                table=table,
+                version=versions[table],
+                boundary=boundary,
+                at=at,
+                numbered=numbered,
+                left_out=left_out,
+            )
+        )
+    return found
+
+
+ROUTES = {"a": "one", "b": "one", "c": "two"}
+
+
+@given(sequences(), some.integers(1, 6), some.integers(1, 200), some.integers(0, 60), some.data())
+def test_nothing_lost_nothing_mixed(given_rows, most, limit, overhead, data):
+    """Whatever is given and however it is taken: the same rows in order, cut to size, never mixed."""
+    subject = batcher(most, limit, overhead, ROUTES.__getitem__)
+    parcels: list[Parcel] = []
+    for each in given_rows:
+        subject.add(each)
+        if data.draw(some.booleans()):
+            parcels += drained(subject)
+    parcels += drained(subject)
+
+    assert subject.empty
+    assert not subject.full
+    assert [line for each in given_rows for line in each.rows] == [line for parcel in parcels for line in parcel.events()]
+    assert sum(each.left_out for each in given_rows) == sum(parcel.left_out for parcel in parcels)
+    for parcel in parcels:
+        _is_sound(parcel, most, limit, overhead)
+    _goes_forward(parcels, given_rows)
+
+
+def _is_sound(parcel: Parcel, most: int, limit: int, overhead: int) -> None:
+    filled = [piece for piece in parcel.pieces if piece.high > piece.low]
+    assert parcel.count == len(parcel.events())
+    assert parcel.size == sum(map(len, parcel.events()))
+    assert parcel.count <= most
+    assert parcel.count <= 1 or overhead + parcel.size + parcel.count - 1 <= limit
+    assert len({ROUTES[piece.rows.table] for piece in filled}) <= 1
+    for table in "abc":
+        assert len({piece.rows.version for piece in filled if piece.rows.table == table}) <= 1
+    assert parcel.table == (filled[0].rows.table if filled else "")
+
+
+def _goes_forward(parcels: list[Parcel], given_rows: list[Rows]) -> None:
+    """Behind every parcel: its place re-reads nothing delivered and skips nothing owed."""
+    delivered = 0
+    for parcel in parcels:
+        delivered += parcel.count
+        last = parcel.pieces[-1]
+        if parcel.boundary:
+            assert parcel.place == last.rows.end
+        else:
+            assert parcel.place.position == last.rows.start.position
+            assert parcel.place.resume_after == parcel.pieces[-1].index
+    assert delivered == sum(len(each.rows) for each in given_rows)
+
+
+@given(sequences(), some.integers(1, 30))
+def test_cut(given_rows, count):
+    """Cutting a parcel anywhere loses nothing, keeps the order, and the tail ends where the whole did."""
+    subject = batcher(1000, 10**9, 0, lambda _table: "one")
+    for each in given_rows:
+        subject.add(replace(each, version=0))
+    for parcel in drained(subject):
+        head, tail = parcel.cut(count)
+        assert parcel.events() == head.events() + tail.events()
+        assert min(count, parcel.count) == head.count
+        assert parcel.left_out == head.left_out + tail.left_out
+        if tail.pieces:
+            assert (parcel.place, parcel.boundary) == (tail.place, tail.boundary)
+        if tail.count and head.count:
+            assert head.index <= parcel.index
+
+
+class TestSize:
+    def test_rows(self):
+        """A parcel ends where its rows are many enough."""
+        subject = batcher(most=3)
+        subject.add(rows(b"1", b"2", b"3", b"4"))
+
+        assert [[b"1", b"2", b"3"], [b"4"]] == [parcel.events() for parcel in drained(subject)]
+
+    def test_across_transactions(self):
+        """Small transactions share a parcel."""
+        subject = batcher(most=3)
+        for at in range(1, 5):
+            subject.add(rows(b"%d" % at, at=at))
+
+        assert [[b"1", b"2", b"3"], [b"4"]] == [parcel.events() for parcel in drained(subject)]
+
+    def test_single_row_too_large(self):
+        """A row larger than a batch goes alone, rather than never."""
+        subject = batcher(most=10, limit=10)
+        subject.add(rows(b"x" * 5, b"y" * 50, b"z" * 5))
+
+        assert [5, 50, 5] == [parcel.size for parcel in drained(subject)]
+
+    def test_far_too_large(self):
+        """Rows many times the limit are cut close to it."""
+        subject = batcher(most=10_000, limit=100)
+        subject.add(rows(*[b"123456789"] * 1000))
+        sizes = [parcel.count for parcel in drained(subject)]
+
+        assert sum(sizes) == 1000
+        assert max(sizes) <= 10
+        assert min(sizes[:-1]) >= 5
+
+    def test_limit_smaller_than_what_surrounds_rows(self):
+        """A limit below the size of an empty body means one row at a time."""
+        subject = batcher(most=10, limit=1, overhead=100)
+        subject.add(rows(b"1", b"2"))
+
+        assert [1, 1] == [parcel.count for parcel in drained(subject)]
+
+    def test_full(self):
+        """Two parcels' worth of rows, or of bytes, is enough to stop reading; taking one makes room."""
+        by_rows = batcher(most=2)
+        by_rows.add(rows(b"1", b"2", b"3"))
+        assert not by_rows.full
+        by_rows.add(rows(b"4", at=2))
+        assert by_rows.full
+        by_rows.take()
+        assert not by_rows.full
+
+        by_bytes = batcher(most=100, limit=10)
+        by_bytes.add(rows(b"x" * 19))
+        assert not by_bytes.full
+        by_bytes.add(rows(b"y", at=2))
+        assert by_bytes.full
+
+
+class TestBorders:
+    def test_routes(self):
+        """Rows for another route begin a parcel of their own, and order is kept."""
+        subject = batcher(most=10, route=ROUTES.__getitem__)
+        for at, table in enumerate("abcab", 1):
+            subject.add(rows(b"%d" % at, table=table, at=at))
+
+        assert [[b"1", b"2"], [b"3"], [b"4", b"5"]] == [parcel.events() for parcel in drained(subject)]
+
+    def test_versions(self):
+        """Rows behind a change of the table's definition begin a parcel of their own."""
+        subject = batcher(most=10)
+        subject.add(rows(b"1"))
+        subject.add(rows(b"2", version=1, at=2))
+
+        assert 2 == len(drained(subject))
+
+    def test_versions_with_another_table_between(self):
+        """A table between two versions of another does not bring them together."""
+        subject = batcher(most=10, route=lambda _table: "one")
+        subject.add(rows(b"1", table="a"))
+        subject.add(rows(b"2", table="b", at=2))
+        subject.add(rows(b"3", table="a", version=1, at=3))
+
+        assert [[b"1", b"2"], [b"3"]] == [parcel.events() for parcel in drained(subject)]
+
+    def test_empty(self):
+        """Nothing waiting gives nothing."""
+        subject = batcher()
+
+        assert subject.empty
+        assert subject.take() is None
+
+
+class TestProgress:
+    def test_alone(self):
+        """The log moving on without rows is a parcel without rows, at the place reached."""
+        subject = batcher()
+        subject.add(rows(at=7))
+        parcel = subject.take()
+
+        assert (0, 0, "", Place("p8", 7000)) == (parcel.count, parcel.index, parcel.table, parcel.place)
+        assert parcel.boundary
+
+    def test_many_are_one(self):
+        """Progress behind progress is one, with what both left out."""
+        subject = batcher()
+        for at in range(1, 100):
+            subject.add(rows(at=at, left_out=2))
+        [parcel] = drained(subject)
+
+        assert 1 == len(parcel.pieces)
+        assert 198 == parcel.left_out
+        assert Place("p100", 99_000) == parcel.place
+
+    def test_behind_rows(self):
+        """Progress behind rows moves their place on."""
+        subject = batcher(most=1)
+        subject.add(rows(b"1", at=1))
+        subject.add(rows(at=2))
+        [parcel] = drained(subject)
+
+        assert (1, 1001, Place("p3", 2000)) == (parcel.count, parcel.index, parcel.place)
+
+    def test_inside_a_transaction(self):
+        """A place inside a transaction is its start and the last row delivered."""
+        subject = batcher(most=2)
+        subject.add(rows(b"1", b"2", b"3", at=4))
+        parcel = subject.take()
+
+        assert Place("p4", 4000, resume_after=4002) == parcel.place
+        assert not parcel.boundary
+
+    def test_resumed_inside_and_without_index(self):
+        """A transaction resumed in its middle keeps what was delivered before, also where rows carry no index."""
+        given_rows = rows(b"1", b"2", numbered=False, at=4)
+        given_rows = replace(given_rows, start=replace(given_rows.start, resume_after=4005))
+        subject = batcher(most=1)
+        subject.add(given_rows)
+
+        assert 4005 == subject.take().place.resume_after
+
+    def test_cut_between_rows_and_progress(self):
+        """Cut where only progress follows, the tail holds the progress."""
+        parcel = Parcel((Piece(rows(b"1", at=1), 0, 1), Piece(rows(at=2, left_out=3), 0, 0)))
+        head, tail = parcel.cut(1)
+
+        assert (1, 0) == (head.count, tail.count)
+        assert (0, 3) == (head.left_out, tail.left_out)
+
+
+class TestSizeLimit:
+    def test_as_configured(self):
+        """Without a refusal the size stays as configured."""
+        limit = SizeLimit(1000)
+        for _ in range(1000):
+            limit.accepted()
+
+        assert 1000 == limit.value
+
+    @pytest.mark.parametrize(("sizes", "left"), [((1000,), 500), ((400,), 200), ((1000, 500), 250), ((1, 1), 1)])
+    def test_refused(self, sizes, left):
+        """A refusal halves what was refused, and never to nothing."""
+        limit = SizeLimit(1000)
+        for size in sizes:
+            limit.refused(size)
+
+        assert left == limit.value
+
+    def test_probes_upwards(self):
+        """After enough accepted batches a larger one is tried, step by step, up to what is configured."""
+        limit = SizeLimit(1000, probe_after=3)
+        limit.refused(1000)
+        seen = []
+        for _ in range(12):
+            limit.accepted()
+            seen.append(limit.value)
+
+        assert [500, 500, 751, 751, 751, 1000, 1000, 1000, 1000, 1000, 1000, 1000] == seen
+
+    def test_refused_while_probing(self):
+        """A refusal starts the count over."""
+        limit = SizeLimit(1000, probe_after=2)
+        limit.refused(1000)
+        limit.accepted()
+        limit.refused(500)
+        limit.accepted()
+
+        assert 250 == limit.value

@@ -1,0 +1,529 @@
+"""The agent's memory: what comes back, what is treated as lost, who may open it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fuagent import journal as subject
+from fuagent.errors import JournalWriteError, StateError
+from fuagent.journal import FILE, RECENT, THINNED, Journal, SnapshotRecord, SyncRecord
+from fuagent.model import Anchor, Place
+
+RECORD = SyncRecord(
+    acknowledged=12,
+    answered=11,
+    snapshot=SnapshotRecord("running", "a reason", Place("1:2", 3, 4), Place("5:6", 7), 8, ("a", "b"), again=True),
+    snapshots=2,
+    snapshot_pause=120.0,
+    gap="the log is gone",
+    tables=("a", "b", "ü"),
+    paused=True,
+    rows=100,
+    batches=10,
+    left_out=3,
+    run=5,
+)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """On a disk of memory where there is one: a synchronous write then costs nothing."""
+    memory = Path("/dev/shm")
+    made = memory / f"fuagent-{os.getpid()}-{tmp_path.name}" if memory.is_dir() else tmp_path / "state"
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def opened(directory):
+    """Opens the journal of ``directory``; whatever is open at the end is closed."""
+    journals = []
+
+    def opened() -> Journal:
+        journals.append(Journal.open(directory))
+        return journals[-1]
+
+    yield opened
+    for journal in journals:
+        journal.close()
+
+
+def _anchors(count: int) -> list[Anchor]:
+    return [
+        Anchor(number, Place(f"1:{number}", number - 1, number), f"shape {number}", boundary=number % 2 == 0)
+        for number in range(1, count + 1)
+    ]
+
+
+def _fill(directory: Path) -> None:
+    journal = Journal.open(directory)
+    journal.remember_agent_id("agent-0123456789ab")
+    for name in ("orders", "users"):
+        sync = journal.sync(name)
+        sync.save(RECORD)
+        for anchor in _anchors(4):
+            sync.advance(replace(RECORD, acknowledged=anchor.index), anchor)
+    sync.set_aside("a", 5, 422, "no email", b'{"id":5,"index":5}')
+    sync.set_aside("a", 6, None, "no name", b'{"id":6,"index":6}')
+    journal.close()
+
+
+class TestRoundTrip:
+    def test_record(self, directory, opened):
+        """Every field of a record comes back from the disk."""
+        journal = opened()
+        journal.sync("orders").save(RECORD)
+        journal.close()
+
+        sync = opened().sync("orders")
+
+        assert RECORD == sync.record
+        assert sync.known
+
+    @pytest.mark.parametrize(
+        "record",
+        [SyncRecord(), replace(RECORD, snapshot=None), replace(RECORD, snapshot=SnapshotRecord())],
+        ids=["new", "no snapshot", "snapshot pending"],
+    )
+    def test_smaller_records(self, directory, record, opened):
+        """What is absent comes back absent."""
+        journal = opened()
+        journal.sync("orders").save(record)
+
+        assert record == journal.sync("orders").record
+
+    def test_new(self, directory, opened):
+        """A sync the journal has never seen is not known and has nothing."""
+        sync = opened().sync("orders")
+
+        assert not sync.known
+        assert SyncRecord() == sync.record
+        assert [] == sync.anchors()
+        assert [] == sync.rejected()
+
+    def test_anchors_newest_first(self, directory, opened):
+        """Anchors come back whole, newest first, each with its own sync."""
+        _fill(directory)
+
+        journal = opened()
+
+        assert _anchors(4)[::-1] == journal.sync("orders").anchors()
+        assert [] == journal.sync("others").anchors()
+
+    def test_anchor_of_save(self, directory, opened):
+        """A record and its anchor are written as one."""
+        sync = opened().sync("orders")
+        sync.save(RECORD, _anchors(1)[0])
+
+        assert _anchors(1) == sync.anchors()
+
+    def test_forget_anchors(self, directory, opened):
+        """Forgetting the anchors of one sync leaves the other's."""
+        _fill(directory)
+        journal = opened()
+        journal.sync("orders").forget_anchors()
+
+        assert [] == journal.sync("orders").anchors()
+        assert 4 == len(journal.sync("users").anchors())
+
+    def test_agent_id(self, directory, opened):
+        """The agent id of the last run is remembered, and can change."""
+        journal = opened()
+        before = journal.agent_id()
+        journal.remember_agent_id("agent-1")
+        journal.remember_agent_id("agent-2")
+
+        assert before is None
+        assert "agent-2" == journal.agent_id()
+
+    def test_later_minor_version(self, directory, opened):
+        """Keys of a record that this version does not know are passed over."""
+        journal = opened()
+        sync = journal.sync("orders")
+        sync.save(RECORD)
+        text = journal.read("SELECT record FROM sync")[0][0].replace('"rows"', '"unheard_of": {"x": 1}, "rows"')
+        with journal.durable() as database:
+            database.execute("UPDATE sync SET record = ?, sum = ?", (text, subject._sum("orders", text)))
+
+        assert RECORD == journal.sync("orders").record
+
+    def test_size(self, directory, opened):
+        """The size counts what stands beside the file too."""
+        journal = opened()
+        journal.sync("orders").save(RECORD)
+
+        assert journal.size() > (directory / FILE).stat().st_size
+
+
+class TestThinning:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        class Clock:
+            now = 1_700_000_000.0
+            ticks = 0.0
+
+        monkeypatch.setattr(subject.time, "time", lambda: Clock.now)
+        monkeypatch.setattr(subject.time, "monotonic", lambda: Clock.ticks)
+        return Clock
+
+    def _advance(self, sync, clock, count: int, step: float) -> None:
+        for number in range(count):
+            clock.now += step
+            clock.ticks += abs(step)
+            sync.advance(RECORD, Anchor(number, Place(f"1:{number}", number)))
+
+    def test_recent_all_older_by_the_minute(self, directory, clock, opened):
+        """The newest anchors all stay; before them one a minute does."""
+        sync = opened().sync("orders")
+        self._advance(sync, clock, 1000, 6.0)
+
+        numbers = [anchor.index for anchor in sync.anchors()]
+
+        assert list(range(999, 999 - RECENT, -1)) == numbers[:RECENT]
+        older = numbers[RECENT:]
+        assert all(before - after == 10 for before, after in zip(older, older[1:], strict=False))
+        assert 92 <= len(older) <= 95
+
+    def test_bounded(self, directory, clock, opened):
+        """However long it runs, no more anchors are kept than said."""
+        sync = opened().sync("orders")
+        self._advance(sync, clock, THINNED + 300, 61.0)
+
+        assert len(sync.anchors()) <= RECENT + THINNED
+
+    def test_wall_clock_goes_back(self, directory, clock, opened):
+        """A wall clock that jumps back a day does not stop the thinning."""
+        sync = opened().sync("orders")
+        self._advance(sync, clock, 100, 6.0)
+        clock.now -= 86_400
+        self._advance(sync, clock, 500, 2.0)
+
+        assert len(sync.anchors()) <= RECENT + 30
+
+    def test_in_a_burst(self, directory, clock, opened):
+        """Within one second nothing is thinned, behind it everything is."""
+        sync = opened().sync("orders")
+        self._advance(sync, clock, 300, 0.001)
+        burst = len(sync.anchors())
+        self._advance(sync, clock, 1, 2.0)
+
+        assert 300 == burst
+        assert len(sync.anchors()) <= RECENT + 2
+
+
+class TestRejected:
+    def test_kept(self, directory, opened):
+        """A row set aside comes back with all that was known of it."""
+        _fill(directory)
+
+        first, second = opened().sync("users").rejected()
+
+        assert ("a", 5, 422, "no email", b'{"id":5,"index":5}') == (
+            first.table,
+            first.index,
+            first.status,
+            first.reason,
+            first.event,
+        )
+        assert second.status is None
+
+    def test_met_again(self, directory, opened):
+        """The same row refused again is the same entry, with the newer reason."""
+        sync = opened().sync("orders")
+        number = sync.set_aside("a", 5, 422, "no email", b"{}")
+        again = sync.set_aside("a", 5, 400, "no email, still", b"{}")
+
+        [row] = sync.rejected()
+        assert number == again
+        assert ("no email, still", 400) == (row.reason, row.status)
+        assert 1 == sync.rejected_count()
+
+    def test_two_rows(self, directory, opened):
+        """Rows that differ in table, number or bytes are two entries."""
+        sync = opened().sync("orders")
+        for table, index, event in (("a", 0, b"1"), ("b", 0, b"1"), ("a", 1, b"1"), ("a", 0, b"2")):
+            sync.set_aside(table, index, 422, "", event)
+
+        assert 4 == sync.rejected_count()
+
+    def test_withdrawn(self, directory, opened):
+        """What is withdrawn is gone, the rest stays."""
+        sync = opened().sync("orders")
+        numbers = [sync.set_aside("a", index, 422, "", b"") for index in range(3)]
+        sync.withdraw(numbers[:2])
+
+        assert [2] == [row.index for row in sync.rejected()]
+
+    def test_of_one_sync(self, directory, opened):
+        """One sync does not see the other's."""
+        _fill(directory)
+
+        assert [] == opened().sync("orders").rejected()
+
+
+class TestDamage:
+    def _seen(self, directory: Path):
+        """What a fresh agent finds; everything must be as it was, or not there."""
+        journal = Journal.open(directory)
+        try:
+            assert journal.agent_id() in ("agent-0123456789ab", None)
+            whole = journal.damaged is None
+            for name in ("orders", "users", "others"):
+                sync = journal.sync(name)
+                if sync.known:
+                    assert name != "others"
+                    assert sync.record in [replace(RECORD, acknowledged=at) for at in (12, 1, 2, 3, 4)]
+                else:
+                    assert SyncRecord() == sync.record
+                anchors = sync.anchors()
+                assert [anchor for anchor in _anchors(4)[::-1] if anchor in anchors] == anchors
+                assert name != "others" or not anchors
+                rows = [(row.table, row.index, row.status, row.reason, row.event) for row in sync.rejected()]
+                kept = [
+                    ("a", 5, 422, "no email", b'{"id":5,"index":5}'),
+                    ("a", 6, None, "no name", b'{"id":6,"index":6}'),
+                ]
+                assert [row for row in kept if row in rows] == rows
+                assert name == "users" or not rows
+            # It also still works.
+            journal.sync("orders").save(RECORD)
+            return whole
+        finally:
+            journal.close()
+
+    @pytest.mark.parametrize("flip", [0x01, 0x40, 0xFF])
+    def test_flipped_bytes(self, directory, flip):
+        """A flipped byte anywhere: what comes back is what was written, or is treated as lost."""
+        _fill(directory)
+        path = directory / FILE
+        data = path.read_bytes()
+        step = 1 if "FUAGENT_FLIPS" in os.environ else 7
+        places = [at for at, byte in enumerate(data) if byte or at < 200]
+        aside = 0
+        for at in (*range(100), *places[flip % step :: step]):
+            for other in directory.glob(f"{FILE}*"):
+                other.unlink()
+            path.write_bytes(data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :])
+            try:
+                aside += not self._seen(directory)
+            except BaseException as error:
+                error.add_note(f"byte {at} of {len(data)}, flipped by {flip:#x}")
+                raise
+
+        assert aside
+
+    def test_cut_off(self, directory):
+        """A file cut off anywhere never brings wrong content and never stops the agent."""
+        _fill(directory)
+        path = directory / FILE
+        data = path.read_bytes()
+        for length in (0, 1, 50, 99, 100, 101, 512, 4095, 4096, 4097, 8192, 12288, len(data) - 4096, len(data) - 1):
+            for other in directory.glob(f"{FILE}*"):
+                other.unlink()
+            path.write_bytes(data[:length])
+            self._seen(directory)
+
+    def test_flipped_in_the_log(self, directory, tmp_path, opened):
+        """A flipped byte in what is not yet merged into the file loses a tail, never more."""
+        journal = opened()
+        journal.remember_agent_id("agent-0123456789ab")
+        for name in ("orders", "users"):
+            sync = journal.sync(name)
+            sync.save(RECORD)
+            for anchor in _anchors(4):
+                sync.advance(replace(RECORD, acknowledged=anchor.index), anchor)
+        files = {path.name: path.read_bytes() for path in directory.glob(f"{FILE}*") if not path.name.endswith("-shm")}
+        journal.close()
+        log = f"{FILE}-wal"
+        size = len(files[log])
+        for at in (*range(32), *range(32, size, 97)):
+            for other in directory.glob(f"{FILE}*"):
+                other.unlink()
+            for name, data in files.items():
+                (directory / name).write_bytes(data)
+            data = files[log]
+            (directory / log).write_bytes(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :])
+            self._seen(directory)
+
+    def test_put_aside(self, directory):
+        """A file that is no journal is kept under another name, and a second one beside it."""
+        for number in (1, 2):
+            directory.mkdir(exist_ok=True)
+            (directory / FILE).write_bytes(b"this is no database, and longer than a header " * 100)
+            journal = Journal.open(directory)
+            kept = directory / f"{FILE}.damaged-{number}"
+            assert kept == journal.damaged
+            assert kept.read_bytes().startswith(b"this is no database")
+            journal.sync("orders").save(RECORD)
+            journal.close()
+
+    def test_other_text_encoding(self, directory, opened):
+        """Bytes that are no text are treated as lost."""
+        _fill(directory)
+        journal = opened()
+        with journal.durable() as database:
+            database.execute("UPDATE sync SET record = CAST(x'ff7b' AS TEXT) WHERE name = 'orders'")
+            database.execute("UPDATE anchor SET anchor = x'00' WHERE sync = 'orders'")
+            database.execute("UPDATE meta SET value = CAST(x'fe' AS TEXT) WHERE key = 'agent_id'")
+
+        assert not journal.sync("orders").known
+        assert [] == journal.sync("orders").anchors()
+        assert journal.agent_id() is None
+
+    def test_swapped_names(self, directory, opened):
+        """A record under another sync's name is not that sync's."""
+        _fill(directory)
+        journal = opened()
+        with journal.durable() as database:
+            database.execute("UPDATE sync SET name = 'others' WHERE name = 'orders'")
+            database.execute("UPDATE anchor SET sync = 'others' WHERE sync = 'orders'")
+
+        assert not journal.sync("others").known
+        assert [] == journal.sync("others").anchors()
+
+
+class TestVersions:
+    def test_newer_refused(self, directory):
+        """The journal of a newer fuagent is not touched; the message names both versions."""
+        Journal.open(directory).close()
+        with sqlite3.connect(directory / FILE) as database:
+            database.execute("PRAGMA user_version = 9")
+            database.execute("UPDATE meta SET value = '9', sum = ? WHERE key = 'version'", (subject._sum("version", "9"),))
+        database.close()
+
+        with pytest.raises(StateError, match="has version 9; this fuagent knows up to 1") as caught:
+            Journal.open(directory)
+
+        assert "newer" in caught.value.fix
+        # The lock was let go of: the right fuagent can open it at once.
+        with pytest.raises(StateError, match="version 9"):
+            Journal.open(directory)
+
+
+class TestLock:
+    def test_second_process(self, directory):
+        """While another process holds it, opening fails and names that process; when it is killed, it works."""
+        code = (
+            "import sys, time; from pathlib import Path; from fuagent.journal import Journal;"
+            f"journal = Journal.open(Path({str(directory)!r})); print('open', flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout.readline() == b"open\n"
+
+            with pytest.raises(StateError, match=f"process {holder.pid}\\)") as caught:
+                Journal.open(directory)
+
+            assert str(directory) == caught.value.where
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            Journal.open(directory).close()
+
+    def test_same_process(self, directory):
+        """Nor can one process open it twice; closing lets go."""
+        journal = Journal.open(directory)
+        with pytest.raises(StateError, match=f"process {os.getpid()}\\)"):
+            Journal.open(directory)
+        journal.close()
+        Journal.open(directory).close()
+
+    def test_modes(self, directory, opened):
+        """Nobody else may read the directory or any file in it."""
+        before = os.umask(0)
+        try:
+            journal = opened()
+            journal.sync("orders").save(RECORD)
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+        finally:
+            os.umask(before)
+
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert set(modes) == {"lock", FILE, f"{FILE}-wal", f"{FILE}-shm"}
+        assert set(modes.values()) == {0o600}
+
+    def test_directory_cannot_be_made(self, tmp_path):
+        """A state directory that cannot be used is said with its path."""
+        (tmp_path / "file").write_text("")
+
+        with pytest.raises(StateError, match="cannot be used") as caught:
+            Journal.open(tmp_path / "file" / "state")
+
+        assert "--state-dir" in caught.value.fix
+
+    def test_not_a_file(self, directory):
+        """A directory in the journal's place is an error of the state, not a crash."""
+        (directory / FILE).mkdir(parents=True)
+
+        with pytest.raises(StateError):
+            Journal.open(directory)
+
+
+class TestWriteFailure:
+    @pytest.fixture
+    def full(self, directory, opened):
+        """A journal that has no page left, and what makes room again."""
+        journal = opened()
+        sync = journal.sync("orders")
+        sync.save(RECORD)
+        [(pages,)] = journal.read("PRAGMA page_count")
+        journal.read(f"PRAGMA max_page_count = {pages}")
+        return sync, lambda: journal.read("PRAGMA max_page_count = 100000")
+
+    def test_says_so(self, full):
+        """A write that finds no room raises, and the record in memory stays the old one."""
+        sync, _ = full
+        with pytest.raises(JournalWriteError, match="takes no writes") as caught:
+            sync.save(replace(RECORD, gap="x" * 100_000))
+
+        assert FILE in caught.value.where
+        assert RECORD == sync.record
+
+    def test_every_kind_of_write(self, full):
+        """So does every other kind of write."""
+        sync, _ = full
+        with pytest.raises(JournalWriteError):
+            sync.advance(replace(RECORD, gap="x" * 100_000), None)
+        with pytest.raises(JournalWriteError):
+            sync.set_aside("a", 1, 422, "", b"x" * 100_000)
+
+        assert RECORD == sync.record
+
+    def test_goes_on(self, full):
+        """With room again the next write succeeds, and nothing of the failed one is there."""
+        sync, make_room = full
+        with pytest.raises(JournalWriteError):
+            sync.save(replace(RECORD, gap="x" * 100_000), _anchors(1)[0])
+        make_room()
+        sync.save(replace(RECORD, gap="y" * 100_000))
+
+        assert "y" * 100_000 == sync.record.gap
+        assert [] == sync.anchors()
+
+    def test_flush(self, directory, opened):
+        """What was advanced is written for good by a flush."""
+        journal = opened()
+        sync = journal.sync("orders")
+        sync.advance(RECORD, _anchors(1)[0])
+        sync.flush()
+
+        assert RECORD == journal.sync("orders").record
+
+    def test_cannot_be_read(self, directory, opened):
+        """A journal that gives no answer is as one that takes no writes."""
+        journal = opened()
+        sync = journal.sync("orders")
+        sync.save(RECORD)
+        with journal.durable() as database:
+            database.execute("DROP TABLE anchor")
+
+        with pytest.raises(JournalWriteError, match="cannot be read"):
+            sync.anchors()
