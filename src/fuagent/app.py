@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
@@ -200,6 +201,7 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
     """
     log: Log = structlog.get_logger()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows and credentials
+    _tame_collector()
     # A command that looks into the journal for a moment must not keep the agent from starting.
     journal = Journal.open(setup.state_dir, patience=2.0)
     try:
@@ -220,6 +222,12 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
         return 0 if agent.healthy else 1
     finally:
         journal.close()
+
+
+def _tame_collector() -> None:
+    """Rows are many short-lived tuples and dicts in no cycle; looking through them cost an eighth of the time."""
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
 
 
 @asynccontextmanager

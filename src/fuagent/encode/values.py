@@ -8,7 +8,7 @@ column when the encoder is compiled; a column in its natural form has none and c
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from math import isfinite, isnan
@@ -36,7 +36,7 @@ class UnmetError(Exception):
 def not_json(value: object) -> object:
     """What JSON has no literal for: bytes become base64 (RFC 4648 section 4)."""
     if isinstance(value, bytes):
-        return b64encode(value).decode("ascii")
+        return b2a_base64(value, newline=False).decode("ascii")
     raise TypeError
 
 

@@ -80,6 +80,30 @@ class Agent:
         sync.wishes.wake.set()
         return "the snapshot begins at the next transaction end"
 
+    def accept_gap(self, name: str) -> str:
+        """Take the gap of one sync for known: batches suggest no snapshot any more; gives what happens next."""
+        sync = self._find(name)
+        if not sync.ledger.record.gap:
+            return "there is no gap"
+        sync.ledger.save(gap="")
+        sync.update_flag()
+        sync.wishes.wake.set()
+        return "the gap is accepted; rows go on without the suggestion"
+
+    def pause(self, name: str) -> str:
+        """Stop one sync at the next transaction end until it is resumed, through restarts too."""
+        sync = self._find(name)
+        sync.ledger.save(paused=True)
+        sync.wishes.wake.set()
+        return "the sync pauses at the next transaction end"
+
+    def resume(self, name: str) -> str:
+        """End the pause of one sync."""
+        sync = self._find(name)
+        sync.ledger.save(paused=False)
+        sync.wishes.wake.set()
+        return "the sync goes on"
+
     async def status(self) -> list[Progress]:
         """Progress of every sync, with how far each is behind."""
         async with self._measuring:  # the display and a command may ask at once, a source only takes one

@@ -23,6 +23,13 @@ class Piece:
     rows: Rows
     low: int
     high: int
+    size: int
+    """Bytes of its rows; counted once, because it is asked for at every step."""
+
+    @classmethod
+    def of(cls, rows: Rows, low: int, high: int) -> Piece:
+        """That part of ``rows``."""
+        return cls(rows, low, high, sum(map(len, rows.rows[low:high])))
 
     @property
     def index(self) -> int:
@@ -62,7 +69,7 @@ class Parcel:
     @property
     def size(self) -> int:
         """Bytes of its rows, commas not counted."""
-        return sum(map(len, self.events()))
+        return sum(piece.size for piece in self.pieces)
 
     @property
     def table(self) -> str:
@@ -101,9 +108,9 @@ class Parcel:
         for piece in self.pieces:
             middle = min(piece.high, piece.low + max(count, 0))
             if middle > piece.low or (piece.low == piece.high and count > 0):
-                head.append(Piece(piece.rows, piece.low, middle))
+                head.append(Piece.of(piece.rows, piece.low, middle))
             if middle < piece.high or (piece.low == piece.high and count <= 0):
-                tail.append(Piece(piece.rows, middle, piece.high))
+                tail.append(Piece.of(piece.rows, middle, piece.high))
             count -= piece.high - piece.low
         return Parcel(tuple(head)), Parcel(tuple(tail))
 
@@ -157,8 +164,8 @@ class Batcher:
 
     @property
     def full(self) -> bool:
-        """True when two parcels' worth is waiting: one to take, one being gathered."""
-        return self._rows >= 2 * self._most or self._bytes >= 2 * self._limit.value
+        """True when enough is waiting that whoever sends never has to wait for the next parcel."""
+        return self._rows >= 4 * self._most or self._bytes >= 2 * self._limit.value
 
     @property
     def empty(self) -> bool:
@@ -171,9 +178,10 @@ class Batcher:
         if not rows.rows and last and not last.rows.rows:
             self._waiting.pop()
             rows = replace(rows, start=last.rows.start, left_out=rows.left_out + last.rows.left_out)
-        self._waiting.append(Piece(rows, 0, len(rows.rows)))
-        self._rows += len(rows.rows)
-        self._bytes += sum(map(len, rows.rows))
+        piece = Piece.of(rows, 0, len(rows.rows))
+        self._waiting.append(piece)
+        self._rows += piece.high
+        self._bytes += piece.size
 
     def take(self) -> Parcel | None:
         """The next parcel, or None when nothing is waiting. A parcel may hold no row, only progress."""
@@ -187,11 +195,11 @@ class Batcher:
             piece = self._waiting.popleft()
             fits, taken = self._fit(piece, room, space, first=not versions)
             if fits > piece.low or piece.high == piece.low:
-                pieces.append(Piece(piece.rows, piece.low, fits))
+                pieces.append(piece if fits == piece.high else Piece(piece.rows, piece.low, fits, taken))
             if fits > piece.low:
                 versions[piece.rows.table] = piece.rows.version
             if fits < piece.high:
-                self._waiting.appendleft(Piece(piece.rows, fits, piece.high))
+                self._waiting.appendleft(Piece(piece.rows, fits, piece.high, piece.size - taken))
                 self._taken(fits - piece.low, taken)
                 break
             room -= fits - piece.low
@@ -217,7 +225,7 @@ class Batcher:
         """How far into ``piece`` a parcel reaches with this much room, and the bytes of that."""
         rows = piece.rows.rows
         end = min(piece.high, piece.low + room)
-        size = sum(map(len, rows[piece.low : end] if piece.low or end < len(rows) else rows))
+        size = piece.size if end == piece.high else sum(map(len, rows[piece.low : end]))
         while end > piece.low and size + end - piece.low > space and not (first and end - piece.low == 1):
             # Far too large: halve towards the border; a little: step.
             step = max(1, (end - piece.low) // 2) if size > 2 * max(space, 1) else 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import time
 
 import pytest
@@ -185,8 +186,6 @@ async def test_without_notifications_the_slow_poll_does_it(world, monkeypatch):
 async def test_a_directory_that_cannot_be_watched_says_so(tmp_path):
     """It is not there, or no descriptors are left."""
     assert not Watcher(tmp_path / "none" / "x.db", 1).start()
-
-    import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))

@@ -66,7 +66,10 @@ class Snapshot:
         """All rows, table by table."""
         for shot in self._shots:
             cursor = _Cursor(shot, self._chunk_rows)
-            while texts := await self._worker.run(cursor.next):
+            # The next chunk is read while this one is taken: the thread has no pause between them.
+            ahead = self._worker.soon(cursor.next)
+            while texts := await ahead:
+                ahead = self._worker.soon(cursor.next)
                 yield Rows(
                     table=shot.label,
                     rows=texts,

@@ -7,6 +7,7 @@ finds and proves places, ``cleaning`` lets go of what was delivered, ``watch`` n
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -212,10 +213,15 @@ class SQLite:
         watcher = Watcher(self._path.resolve(), self._options.poll_interval)
         self._watching(watcher)
         told = False
+        ahead: asyncio.Task[Chunk] | None = None
         try:
             while True:
-                chunk = await self._next(cursor, last, numbered=numbered)
+                chunk = await (ahead or self._next(cursor, last, numbered=numbered))
                 cursor = chunk.cursor
+                ahead = None
+                if not chunk.at_end and cursor.spot.seq != last:
+                    # Read while this chunk is taken: the thread has no pause between them.
+                    ahead = asyncio.create_task(self._next(cursor, last, numbered=numbered))
                 for rows in chunk.rows:
                     yield rows
                 if chunk.rows:
@@ -231,6 +237,9 @@ class SQLite:
                     await watcher.wait()
         finally:
             watcher.stop()
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
 
     def _watching(self, watcher: Watcher) -> None:
         if not watcher.start() and not self._slow:

@@ -39,7 +39,13 @@ class Worker:
         Raises:
             FuagentError: what SQLite raised, by what happens next.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, work)
+        return await self.soon(work)
+
+    def soon(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """As :meth:`run`, begun at once and awaited later, or never."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._call, work)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
     def _call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
