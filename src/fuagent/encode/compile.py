@@ -85,8 +85,8 @@ def compile_encoder(spec: TableSpec) -> Encoder:
         label,
         names,
         made.mark is not None,
-        _Shape.build(made, len(spec.table.columns), label),
-        _Shape.build(Plan(key, made.mark, ()), len(key), label),
+        _Shape.build(made, len(spec.table.columns)),
+        _Shape.build(Plan(key, made.mark, ()), len(key)),
     )
 
 
@@ -103,13 +103,13 @@ class _Shape:
     marked: bool
 
     @classmethod
-    def build(cls, made: Plan, width: int, label: str) -> _Shape:
+    def build(cls, made: Plan, width: int) -> _Shape:
         """Generate them for rows of ``width`` values."""
         values: dict[str, object] = {}
         for number, slot in enumerate(made.slots):
             if slot.column is None:
                 values[f"k{number}"] = orjson.Fragment(slot.constant)
-            elif convert := converter(slot.form, shown(label), shown(slot.name)):
+            elif convert := converter(slot.form):
                 values[f"f{number}"] = convert
         own = {slot.name: orjson.Fragment(slot.constant or b"0") for slot in made.slots}
         return cls(
@@ -199,7 +199,7 @@ def _value(number: int, slot: Slot) -> ast.expr:
     if slot.column is None:
         return _load(f"k{number}")
     column = _load(f"c{slot.column}")
-    return ast.Call(_load(f"f{number}"), [column], []) if converter(slot.form, "", "") else column
+    return ast.Call(_load(f"f{number}"), [column], []) if converter(slot.form) else column
 
 
 def _row(made: Plan, width: int) -> ast.Tuple:

@@ -16,7 +16,6 @@ from math import isfinite, isnan
 import orjson
 
 from fuagent.contract.payload import Form
-from fuagent.errors import HaltSyncError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # RFC 8259 section 6; anything looser could change the digits on the way.
@@ -47,11 +46,11 @@ def not_finite(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def converter(form: Form, table: str, column: str) -> Callable[[object], object] | None:
+def converter(form: Form) -> Callable[[object], object] | None:
     """The function that writes one column's values in ``form``; None where they are fine as they are.
 
-    The function raises HaltSyncError for a value that has no such form: naming
-    table, column and form, never the value.
+    A value that has no such form is written as stored: types are the values' own in
+    SQLite, and a single odd row is for the service to take or to refuse (``on_reject``).
     """
     convert = _CONVERTERS.get(form)
     if convert is None:
@@ -63,18 +62,9 @@ def converter(form: Form, table: str, column: str) -> Callable[[object], object]
         try:
             return convert(value)
         except (UnmetError, OverflowError, ValueError):
-            # "from None": the first error's text may show the value.
-            raise _unmet(form, table, column) from None
+            return value
 
     return write
-
-
-def _unmet(form: Form, table: str, column: str) -> HaltSyncError:
-    return HaltSyncError(
-        f'a row of table {table} holds a value in column "{column}" that cannot be written as {form}, '
-        "which is what the service's document asks for",
-        fix="correct the value, widen the property's type in the document, or leave the column out under fields",
-    )
 
 
 def _string(value: object) -> object:
