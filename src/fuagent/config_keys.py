@@ -359,8 +359,10 @@ class SyncKeys(Keys):
         examples=["continue"],
     )
     on_schema_change: OnSchemaChange = Field(
-        "follow", description="When a table's definition changes while the agent runs: follow it, or halt before rows of the new form; "
-        "a restart takes the new form as given.", examples=["follow"]
+        "follow",
+        description="When a table's definition changes while the agent runs: follow it, or halt before rows of the new form; "
+        "a restart takes the new form as given.",
+        examples=["follow"],
     )
     trust_checkpoint: bool = Field(
         False,

@@ -98,7 +98,6 @@ async def _silence(service: Service) -> None:
     service.script.append(answer)
 
 
-
 PLAYS: dict[str, Play] = {
     "2xx": status(299, 0),
     "202": Play(_taken_for_later),

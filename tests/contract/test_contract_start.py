@@ -21,12 +21,13 @@ Street = tuple[sqlite3.Connection, Service, Agent]
 
 
 @asynccontextmanager
-async def street(directory: Path, service: Service | None = None, **sync: Any) -> AsyncIterator[Street]:
+async def street(directory: Path, given: Service | None = None, **sync: Any) -> AsyncIterator[Street]:
     """A shop of ten orders, a service and an agent, not started."""
     database = shop.make(directory / "shop.db", 10)
-    async with service or Service() as service, Agent(
-        directory, config(directory / "shop.db", service.openapi, sync=sync)
-    ) as agent:
+    async with (
+        service or Service() as service,
+        Agent(directory, config(directory / "shop.db", service.openapi, sync=sync)) as agent,
+    ):
         yield database, service, agent
     database.close()
 
@@ -134,7 +135,7 @@ async def test_nothing_acknowledged_begins_with_a_snapshot(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("zero", [False, True], ids=["404", "0"])
-async def test_a_checkpoint_that_is_gone_is_asked_for_again_and_then_begun_anew(zero: bool, tmp_path: Path) -> None:  # noqa: FBT001
+async def test_a_checkpoint_that_is_gone_is_asked_for_again_and_then_begun_anew(zero: bool, tmp_path: Path) -> None:
     """30 seconds of patience; then loudly from the beginning."""
     async with street(tmp_path) as parts:
         database, service, agent = parts
@@ -233,7 +234,7 @@ async def test_a_service_restored_too_far_back_is_a_gap(tmp_path: Path) -> None:
         agent.configure(settings)
         await settled(parts)
         highest = service.checkpoint
-        for table, in database.execute(
+        for (table,) in database.execute(
             "SELECT name FROM sqlite_master WHERE name LIKE '~_fuagent~_%log' ESCAPE '~'"
         ).fetchall():
             database.execute(f'DELETE FROM "{table}" WHERE seq < (SELECT max(seq) FROM "{table}")')
@@ -312,7 +313,7 @@ async def test_a_lost_journal_and_a_number_the_log_has_not_is_a_gap(tmp_path: Pa
 async def test_a_restored_database_is_recognised(tmp_path: Path) -> None:
     """The file was put back from a copy: its log has other tokens, so the place is lost and said to be."""
     async with street(tmp_path) as parts:
-        database, service, agent = parts
+        database, _, agent = parts
         await agent.start()
         await agent.state("caught up")
         await agent.end()

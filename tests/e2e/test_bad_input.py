@@ -23,12 +23,12 @@ SECRET = "k-1234"
 
 @asynccontextmanager
 async def street(
-    directory: Path, rows: int = 10, service: Service | None = None, **settings: Any
+    directory: Path, rows: int = 10, given: Service | None = None, **settings: Any
 ) -> AsyncIterator[tuple[sqlite3.Connection, Service, Agent]]:
     """A shop, a service and an agent between them, not started."""
     database = shop.make(directory / "shop.db", rows)
     async with (
-        service or Service() as service,
+        given or Service() as service,
         Agent(directory, config(directory / "shop.db", service.openapi, **settings)) as agent,
     ):
         yield database, service, agent
@@ -117,7 +117,7 @@ async def test_a_document_that_is_html_is_tried_again(tmp_path: Path) -> None:
     """A page in the document's place is said so; once the document is there, everything arrives."""
     service = Service()
     good, service.document = service.document, b"<html><title>Sign in</title></html>"
-    async with street(tmp_path, service=service) as (database, _, agent):
+    async with street(tmp_path, given=service) as (database, _, agent):
         await agent.start()
         says(await agent.state("wrong answer"), "HTML")
         service.document = good
@@ -179,7 +179,7 @@ async def test_a_checkpoint_that_is_no_index_halts(body: str, tmp_path: Path) ->
 
     service = Service()
     service.answer_status = answer
-    async with street(tmp_path, service=service) as (_, _, agent):
+    async with street(tmp_path, given=service) as (_, _, agent):
         await agent.start()
 
         says(await agent.state("halted"), "/fuagent-sync-status")
