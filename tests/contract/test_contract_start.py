@@ -25,7 +25,7 @@ async def street(directory: Path, given: Service | None = None, **sync: Any) -> 
     """A shop of ten orders, a service and an agent, not started."""
     database = shop.make(directory / "shop.db", 10)
     async with (
-        service or Service() as service,
+        given or Service() as service,
         Agent(directory, config(directory / "shop.db", service.openapi, sync=sync)) as agent,
     ):
         yield database, service, agent
