@@ -114,7 +114,7 @@ def test_the_picture_of_the_states_tells_every_step(docs):
     box_of = {state: box for box in boxes.values() for state in box}
     told = {(origin, to) for box in boxes.values() for origin, to, _ in diagram.inside(box)}
     for box in boxes.values():
-        told |= {(state, to) for state in box for to in diagram.shared(box).values()}
+        told |= {(state, to) for state in box for to in diagram.in_all(box).values()}
     untold = [
         (origin, event)
         for origin, steps in lifecycle.TABLE.items()

@@ -16,6 +16,8 @@ from fuagent.interfaces import Clock, Source
 from fuagent.journal import SnapshotRecord, SyncJournal, SyncRecord
 from fuagent.model import Anchor, Answer, Checkpoint, Place
 
+WRITE_EVERY = 1.0
+"""Seconds between two writes of mere counters."""
 CONFIRM_EVERY = 10.0
 """Seconds between confirmations to the source where the journal is the checkpoint."""
 
@@ -32,6 +34,7 @@ class Ledger:
         self._progress = progress
         self._clock = clock
         self._unconfirmed: list[Anchor] = []
+        self._written_at = 0.0
         self._confirmed_at = clock.monotonic()
         self.service_remembers = False
         """Whether the service keeps a checkpoint of its own."""
@@ -74,12 +77,20 @@ class Ledger:
         anchor = Anchor(index, part.place, self._settings.shape, part.boundary) if streaming else None
         if asked is not None:
             self._journal.save(replace(after, snapshot=asked, gap=""), anchor)
-        elif anchor is None and acknowledged and index == record.acknowledged:
+        elif anchor is None and acknowledged and index == record.acknowledged and self._written_lately():
             self._journal.note(after)  # snapshot rows: only counters changed, and a crash begins again anyway
         else:
             self._journal.advance(after, anchor)
         self._count(part, anchor, acknowledged=acknowledged)
         self._show()
+
+    def _written_lately(self) -> bool:
+        """Whether the journal took a write within the last second; a full disk must not stay unnoticed for longer."""
+        now = self._clock.monotonic()
+        if now - self._written_at < WRITE_EVERY:
+            return True
+        self._written_at = now
+        return False
 
     def repeated(self, part: Parcel) -> None:
         """Write down one delivered part of the changes under a first snapshot, which carry no index."""

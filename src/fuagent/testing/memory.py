@@ -1,20 +1,10 @@
-"""A database in memory, and the source that reads it.
-
-The log behaves as a real one does: it can be purged, lose its end to a failover,
-move to another server, and be read again with the same numbers. A test says when;
-``hook`` is called with the name of every step and may raise what a step may raise.
-
-Numbers: the n-th row image ever written has the number ``STRIDE * n``, unless the
-place says that the numbers before it were higher. A place is ``epoch:transactions``:
-the epoch rises with each failover, and places of an older epoch hold up to its end.
-"""
+"""The source that reads a database in memory."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from types import TracebackType
@@ -25,42 +15,7 @@ import orjson
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Clock, Head, SourceContext
 from fuagent.model import Anchor, Deletes, Finding, Place, Rows, Table, TableSpec
-
-STRIDE = 64
-Row = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What happened to one row: ``old`` is None for an insert, ``new`` for a delete."""
-
-    table: str
-    old: Row | None
-    new: Row | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    table: str
-    version: int
-    row: Row
-    sent: bool = True
-    deleted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Transaction:
-    before: int
-    """Images written before it."""
-    images: tuple[_Image, ...]
-    gap: str = ""
-
-
-@dataclass(slots=True)
-class _Content:
-    table: Table
-    rows: dict[object, Row] = field(default_factory=dict)
-    version: int = 0
+from fuagent.testing.database import STRIDE, Database, Image, Row, Transaction, seq_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,174 +25,6 @@ class Picture:
     spec: TableSpec
     rows: tuple[Row, ...]
     version: int
-
-
-class Database:
-    """Tables with a key column, and a log of every change to them."""
-
-    def __init__(self) -> None:
-        self.hook: Callable[[str], None] = lambda _step: None
-        self.epoch = 1
-        self.generation = 0
-        self.unwatched = False
-        """True if changes were made while nobody kept a log: the next ``prepare`` finds out."""
-        self.carried = False
-        """True once numbers were given that the log alone does not give again."""
-        self.acknowledged: dict[str, Place] = {}
-        self.snapshots: list[tuple[int, tuple[str, ...], int]] = []
-        """For each snapshot whose rows were read: transactions before it, the tables it shows, their rows."""
-        self._content: dict[str, _Content] = {}
-        self._log: list[_Transaction] = []
-        self._purged = 0
-        self._purged_images = 0
-        self._ends: dict[int, int] = {}
-        self._watchers: set[asyncio.Event] = set()
-
-    def create(self, table: Table) -> None:
-        """Make an empty table; its key is one column."""
-        self._content[table.label] = _Content(table)
-
-    def alter(self, label: str) -> None:
-        """Change the definition of a table, as far as versions go."""
-        self._content[label].version += 1
-
-    @property
-    def tables(self) -> list[Table]:
-        """All tables, in the order they were made."""
-        return [content.table for content in self._content.values()]
-
-    def rows(self, label: str) -> dict[object, Row]:
-        """The rows of a table by key."""
-        return self._content[label].rows
-
-    def version(self, label: str) -> int:
-        """The version of a table's definition."""
-        return self._content[label].version
-
-    def put(self, label: str, *rows: Row) -> None:
-        """Insert or update rows in one transaction."""
-        self.commit(*(Change(label, self.rows(label).get(self._key(label, row)), row) for row in rows))
-
-    def delete(self, label: str, *keys: object) -> None:
-        """Delete rows in one transaction."""
-        self.commit(*(Change(label, self.rows(label)[key], None) for key in keys))
-
-    def commit(self, *changes: Change) -> None:
-        """Do all ``changes`` in one transaction."""
-        images: list[_Image] = []
-        for change in changes:
-            content = self._content[change.table]
-            old_key = self._key(change.table, change.old)
-            new_key = self._key(change.table, change.new)
-            if change.old is not None:
-                moved = old_key != new_key
-                images.append(_Image(change.table, content.version, change.old, sent=moved, deleted=True))
-                del content.rows[old_key]
-            if change.new is not None:
-                images.append(_Image(change.table, content.version, change.new))
-                content.rows[new_key] = change.new
-        self._write(_Transaction(self.images, tuple(images)))
-
-    def truncate(self, label: str) -> None:
-        """Empty a table without logging its rows."""
-        self._content[label].rows.clear()
-        self._write(_Transaction(self.images, (), gap=f"table {label} was truncated."))
-
-    def purge(self, transactions: int | None = None) -> None:
-        """Drop the oldest ``transactions`` of the log; by default all that every sync has acknowledged."""
-        if transactions is None:
-            places = self.acknowledged.values()
-            transactions = min((seq_of(place.position) for place in places), default=0) - self._purged
-        for _ in range(min(transactions, len(self._log))):
-            self._purged_images += len(self._log.pop(0).images)
-            self._purged += 1
-
-    def fail_over(self, lost: int = 0) -> None:
-        """Another server takes over, without the last ``lost`` transactions."""
-        for _ in range(min(lost, len(self._log))):
-            for image in reversed(self._log.pop().images):
-                self._undo(image)
-        self._ends[self.epoch] = self.end
-        self.epoch += 1
-        self.drop()
-
-    def drop(self) -> None:
-        """Cut every connection."""
-        self.generation += 1
-        self._wake()
-
-    @property
-    def end(self) -> int:
-        """Transactions ever committed."""
-        return self._purged + len(self._log)
-
-    @property
-    def purged(self) -> int:
-        """Transactions that are not in the log any more."""
-        return self._purged
-
-    @property
-    def images(self) -> int:
-        """Row images ever written."""
-        return self._log[-1].before + len(self._log[-1].images) if self._log else self._purged_images
-
-    def position(self, end: int | None = None) -> str:
-        """The text of the place behind ``end`` transactions."""
-        return f"{self.epoch}:{self.end if end is None else end}"
-
-    def after(self, seq: int) -> _Transaction | None:
-        """The transaction behind the first ``seq`` ones; None at the end of the log.
-
-        Raises:
-            LostPlaceError: it was purged.
-        """
-        if seq < self._purged:
-            raise LostPlaceError(f"the log begins behind transaction {self._purged}; {seq} is gone.")
-        return self._log[seq - self._purged] if seq < self.end else None
-
-    def prove(self, place: Place) -> None:
-        """See that ``place`` is one of this log, with the transaction it cuts, if it cuts one.
-
-        Raises:
-            LostPlaceError: it is not.
-        """
-        epoch, seq = (int(part) for part in place.position.split(":"))
-        end = min([self.end, *(self._ends[later] for later in range(epoch, self.epoch))])
-        if not self._purged <= seq <= end - bool(place.resume_after):
-            raise LostPlaceError(f"{place.position} is not in the log, which goes from {self._purged} to {end}.")
-
-    def watch(self) -> asyncio.Event:
-        """An event that is set by every commit and cut."""
-        event = asyncio.Event()
-        self._watchers.add(event)
-        return event
-
-    def unwatch(self, event: asyncio.Event) -> None:
-        """Forget an event given by :meth:`watch`."""
-        self._watchers.discard(event)
-
-    def _key(self, label: str, row: Row | None) -> object:
-        return None if row is None else row[self._content[label].table.key[0]]
-
-    def _write(self, transaction: _Transaction) -> None:
-        self._log.append(transaction)
-        self._wake()
-
-    def _undo(self, image: _Image) -> None:
-        rows, key = self.rows(image.table), self._key(image.table, image.row)
-        if image.deleted:
-            rows[key] = image.row
-        else:
-            rows.pop(key, None)
-
-    def _wake(self) -> None:
-        for event in self._watchers:
-            event.set()
-
-
-def seq_of(position: str) -> int:
-    """The number of transactions before ``position``."""
-    return int(position.split(":")[1])
 
 
 class MemorySource:
@@ -381,7 +168,7 @@ class MemorySource:
         if self._generation != self.database.generation:
             raise TryAgainError("the connection to the database is gone.", where="memory://")
 
-    def _numbers(self, place: Place, transaction: _Transaction) -> list[int]:
+    def _numbers(self, place: Place, transaction: Transaction) -> list[int]:
         numbers: list[int] = []
         previous = place.previous
         for ordinal in range(transaction.before + 1, transaction.before + len(transaction.images) + 1):
@@ -390,12 +177,12 @@ class MemorySource:
             numbers.append(previous)
         return numbers
 
-    def _behind(self, place: Place, transaction: _Transaction) -> Place:
+    def _behind(self, place: Place, transaction: Transaction) -> Place:
         numbers = self._numbers(place, transaction)
         position = self.database.position(seq_of(place.position) + 1)
         return Place(position, numbers[-1] if numbers else place.previous)
 
-    def _cut(self, transaction: _Transaction, place: Place, end: Place, *, numbered: bool) -> Iterator[Rows]:
+    def _cut(self, transaction: Transaction, place: Place, end: Place, *, numbered: bool) -> Iterator[Rows]:
         """The Rows of one transaction that are not delivered yet."""
         numbers = self._numbers(place, transaction)
         images = [pair for pair in zip(numbers, transaction.images, strict=True) if pair[0] > place.resume_after]
@@ -417,10 +204,10 @@ class MemorySource:
         yield replace(pieces[-1], boundary=True)
 
     @staticmethod
-    def _is_sent(spec: TableSpec, image: _Image) -> bool:
+    def _is_sent(spec: TableSpec, image: Image) -> bool:
         return not image.deleted or spec.mapping.deletes is not Deletes.SKIP
 
-    def _line(self, image: _Image, number: int) -> bytes:
+    def _line(self, image: Image, number: int) -> bytes:
         return write(self._specs[image.table], image.row, deleted=image.deleted, index=number)
 
     def _by_number(self, index: int) -> Place:

@@ -69,7 +69,9 @@ def complete(world: World) -> None:
         for label in labels if rows else ():
             first.setdefault(label, at)
     arrived = {(event["t"], event["id"], event["v"], event["_deleted"]) for event in world.service.events}
-    owed = [(row["t"], row["id"], row["v"], deleted) for at, row, deleted in world.history if at > first.get(row["t"], at)]
+    owed = [
+        (row["t"], row["id"], row["v"], deleted) for at, row, deleted in world.history if at > first.get(row["t"], at)
+    ]
     assert [change for change in owed if change not in arrived] == []
 
 

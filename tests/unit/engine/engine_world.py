@@ -26,7 +26,8 @@ from fuagent.interfaces import PusherContext, SourceContext
 from fuagent.journal import Journal, SyncJournal
 from fuagent.model import Column, Deletes, Kind, Mapping, Table
 from fuagent.testing.clock import ManualClock
-from fuagent.testing.memory import Change, Database, MemorySource
+from fuagent.testing.database import Change, Database
+from fuagent.testing.memory import MemorySource
 from fuagent.testing.service import MemoryPusher, Service
 
 MEMORY = Path("/dev/shm")

@@ -72,7 +72,9 @@ def test_nothing_lost_nothing_mixed(given_rows, most, limit, overhead, data):
 
     assert subject.empty
     assert not subject.full
-    assert [line for each in given_rows for line in each.rows] == [line for parcel in parcels for line in parcel.events()]
+    assert [line for each in given_rows for line in each.rows] == [
+        line for parcel in parcels for line in parcel.events()
+    ]
     assert sum(each.left_out for each in given_rows) == sum(parcel.left_out for parcel in parcels)
     for parcel in parcels:
         _is_sound(parcel, most, limit, overhead)
@@ -128,7 +130,7 @@ class TestSize:
         subject = batcher(most=3)
         subject.add(rows(b"1", b"2", b"3", b"4"))
 
-        assert [[b"1", b"2", b"3"], [b"4"]] == [parcel.events() for parcel in drained(subject)]
+        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2", b"3"], [b"4"]]
 
     def test_across_transactions(self):
         """Small transactions share a parcel."""
@@ -136,14 +138,14 @@ class TestSize:
         for at in range(1, 5):
             subject.add(rows(b"%d" % at, at=at))
 
-        assert [[b"1", b"2", b"3"], [b"4"]] == [parcel.events() for parcel in drained(subject)]
+        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2", b"3"], [b"4"]]
 
     def test_single_row_too_large(self):
         """A row larger than a batch goes alone, rather than never."""
         subject = batcher(most=10, limit=10)
         subject.add(rows(b"x" * 5, b"y" * 50, b"z" * 5))
 
-        assert [5, 50, 5] == [parcel.size for parcel in drained(subject)]
+        assert [parcel.size for parcel in drained(subject)] == [5, 50, 5]
 
     def test_far_too_large(self):
         """Rows many times the limit are cut close to it."""
@@ -160,23 +162,21 @@ class TestSize:
         subject = batcher(most=10, limit=1, overhead=100)
         subject.add(rows(b"1", b"2"))
 
-        assert [1, 1] == [parcel.count for parcel in drained(subject)]
+        assert [parcel.count for parcel in drained(subject)] == [1, 1]
 
-    def test_full(self):
-        """Two parcels' worth of rows, or of bytes, is enough to stop reading; taking one makes room."""
-        by_rows = batcher(most=2)
-        by_rows.add(rows(b"1", b"2", b"3"))
-        assert not by_rows.full
-        by_rows.add(rows(b"4", at=2))
-        assert by_rows.full
-        by_rows.take()
-        assert not by_rows.full
+    @pytest.mark.parametrize(("most", "limit"), [(2, 10_000), (1000, 20)], ids=["rows", "bytes"])
+    def test_full(self, most, limit):
+        """A few parcels' worth of rows, or of bytes, is enough to stop reading; taking them makes room."""
+        subject = batcher(most, limit)
+        added = 0
+        while not subject.full:
+            added += 1
+            subject.add(rows(b"1234567890", at=added))
+        assert 4 <= added <= 16
 
-        by_bytes = batcher(most=100, limit=10)
-        by_bytes.add(rows(b"x" * 19))
-        assert not by_bytes.full
-        by_bytes.add(rows(b"y", at=2))
-        assert by_bytes.full
+        drained(subject)
+
+        assert not subject.full
 
 
 class TestBorders:
@@ -186,7 +186,7 @@ class TestBorders:
         for at, table in enumerate("abcab", 1):
             subject.add(rows(b"%d" % at, table=table, at=at))
 
-        assert [[b"1", b"2"], [b"3"], [b"4", b"5"]] == [parcel.events() for parcel in drained(subject)]
+        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2"], [b"3"], [b"4", b"5"]]
 
     def test_versions(self):
         """Rows behind a change of the table's definition begin a parcel of their own."""
@@ -194,7 +194,7 @@ class TestBorders:
         subject.add(rows(b"1"))
         subject.add(rows(b"2", version=1, at=2))
 
-        assert 2 == len(drained(subject))
+        assert len(drained(subject)) == 2
 
     def test_versions_with_another_table_between(self):
         """A table between two versions of another does not bring them together."""
@@ -203,7 +203,7 @@ class TestBorders:
         subject.add(rows(b"2", table="b", at=2))
         subject.add(rows(b"3", table="a", version=1, at=3))
 
-        assert [[b"1", b"2"], [b"3"]] == [parcel.events() for parcel in drained(subject)]
+        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2"], [b"3"]]
 
     def test_empty(self):
         """Nothing waiting gives nothing."""
@@ -230,8 +230,8 @@ class TestProgress:
             subject.add(rows(at=at, left_out=2))
         [parcel] = drained(subject)
 
-        assert 1 == len(parcel.pieces)
-        assert 198 == parcel.left_out
+        assert len(parcel.pieces) == 1
+        assert parcel.left_out == 198
         assert Place("p100", 99_000) == parcel.place
 
     def test_behind_rows(self):
@@ -259,15 +259,15 @@ class TestProgress:
         subject = batcher(most=1)
         subject.add(given_rows)
 
-        assert 4005 == subject.take().place.resume_after
+        assert subject.take().place.resume_after == 4005
 
     def test_cut_between_rows_and_progress(self):
         """Cut where only progress follows, the tail holds the progress."""
-        parcel = Parcel((Piece(rows(b"1", at=1), 0, 1), Piece(rows(at=2, left_out=3), 0, 0)))
+        parcel = Parcel((Piece.of(rows(b"1", at=1), 0, 1), Piece.of(rows(at=2, left_out=3), 0, 0)))
         head, tail = parcel.cut(1)
 
-        assert (1, 0) == (head.count, tail.count)
-        assert (0, 3) == (head.left_out, tail.left_out)
+        assert (head.count, tail.count) == (1, 0)
+        assert (head.left_out, tail.left_out) == (0, 3)
 
 
 class TestSizeLimit:
@@ -277,7 +277,7 @@ class TestSizeLimit:
         for _ in range(1000):
             limit.accepted()
 
-        assert 1000 == limit.value
+        assert limit.value == 1000
 
     @pytest.mark.parametrize(("sizes", "left"), [((1000,), 500), ((400,), 200), ((1000, 500), 250), ((1, 1), 1)])
     def test_refused(self, sizes, left):
@@ -297,7 +297,7 @@ class TestSizeLimit:
             limit.accepted()
             seen.append(limit.value)
 
-        assert [500, 500, 751, 751, 751, 1000, 1000, 1000, 1000, 1000, 1000, 1000] == seen
+        assert seen == [500, 500, 751, 751, 751, 1000, 1000, 1000, 1000, 1000, 1000, 1000]
 
     def test_refused_while_probing(self):
         """A refusal starts the count over."""
@@ -307,4 +307,4 @@ class TestSizeLimit:
         limit.refused(500)
         limit.accepted()
 
-        assert 250 == limit.value
+        assert limit.value == 250

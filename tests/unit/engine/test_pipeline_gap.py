@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from engine_world import World, table
 
+from fuagent.engine.agent import Agent
 from fuagent.engine.lifecycle import State
 from fuagent.errors import LostPlaceError, TryAgainError
 from fuagent.model import Answer, Checkpoint
-from fuagent.testing.memory import STRIDE
+from fuagent.testing.database import STRIDE
 from fuagent.testing.service import UNAVAILABLE, Reply, Store
 
 
@@ -61,7 +62,7 @@ class TestLost:
             last = world.service.taken[-1].at
             await world.clock.sleep(1000)
             times = [at - last for at in suggestions(world) if at > last]
-            assert 3 == len(times)
+            assert len(times) == 3
             assert all(295 <= after - before <= 310 for before, after in zip([0, *times], times, strict=False))
 
         World().run(story)
@@ -81,10 +82,49 @@ class TestLost:
             await world.until(lambda: suggestions(world), within=10)
             assert suggestions(world)[0] - began < 10
             await world.clock.sleep(290)
-            assert 1 == len(suggestions(world))
+            assert len(suggestions(world)) == 1
             await world.until(lambda: len(suggestions(world)) == 2, within=20)
 
         World().run(story)
+
+    def test_while_the_log_moves_on(self):
+        """Nor does a log that moves on without rows for this sync keep the suggestion back."""
+
+        async def story(world: World) -> None:
+            world.put(1)
+            world.begin()
+            world.names = ["a", "b"]
+            await world.until(lambda: world.progress.state is State.CAUGHT_UP)
+            world.service.accepts = False
+            world.sync.lose("a test said so.")
+            for key in range(40):
+                world.put(key, name="b")
+                await world.clock.sleep(30)
+            assert 4 <= len(suggestions(world)) <= 5
+
+        world = World("a", routed=False)
+        world.database.create(table("b"))
+        world.run(story)
+
+    def test_accepted_while_a_table_joins(self):
+        """Accepted while one table alone is snapshotted, the suggestion still leads to a whole snapshot."""
+
+        async def story(world: World) -> None:
+            world.put(1, 2, name="a")
+            world.begin()
+            await world.caught_up()
+            await world.end()
+            world.database.create(table("z"))
+            world.names.append("z")
+            world.put(7, name="z")
+            world.database.rows("a")[1] = world.row("a", 1)
+            world.database.unwatched = True
+            world.begin()
+            await world.until(lambda: world.record.snapshots == 2)
+            await world.caught_up()
+            assert world.record.tables == ("a", "z")
+
+        World("a", routed=True).run(story)
 
     def test_to_every_route(self):
         """The suggestion goes to each route."""
@@ -99,7 +139,7 @@ class TestLost:
             world.begin()
             await world.until(lambda: len(suggestions(world)) == 2, within=10)
             tables = [request.batch.table for request in world.service.taken if not request.events]
-            assert ["a", "b"] == tables[-2:]
+            assert tables[-2:] == ["a", "b"]
 
         World("a", "b").run(story)
 
@@ -112,11 +152,11 @@ class TestLost:
             await world.until(lambda: world.progress.state is State.LOST_PLACE)
             await world.clock.sleep(1000)
             assert ("a", 4) not in world.service.rows()
-            assert 4 == len(suggestions(world))
+            assert len(suggestions(world)) == 4
             world.service.accepts = True
             await world.until(lambda: world.record.snapshots == 2)
             await world.caught_up()
-            assert "" == world.record.gap
+            assert world.record.gap == ""
 
         World(on_lost_place="wait").run(story)
 
@@ -127,8 +167,9 @@ class TestLost:
             world.service.accepts = False
             await lose(world)
             await world.until(lambda: world.progress.state is State.LOST_PLACE)
-            world.sync.ledger.save(gap="")
-            world.sync.wishes.wake.set()
+            said = Agent([world.sync]).accept_gap("orders")
+            assert "accepted" in said
+            assert "no gap" in Agent([world.sync]).accept_gap("orders")
             await world.until(lambda: ("a", 4) in world.service.rows(), within=5)
             assert not world.service.taken[-1].batch.snapshot_sync_suggested
 
@@ -183,7 +224,7 @@ class TestLost:
             await world.caught_up()
             rows = [request for request in world.service.taken[at:] if request.events and not request.indexes[:-1]]
             assert not any(request.batch.snapshot_sync_suggested for request in rows[1:])
-            assert 2 == len(world.service.markers)
+            assert len(world.service.markers) == 2
             assert world.record.snapshot is None
 
         World(on_lost_place="snapshot").run(story)
@@ -196,7 +237,7 @@ class TestLost:
             await lose(world)
             await world.until(lambda: world.record.snapshots == 2)
             assert world.service.markers[-1].batch.snapshot_sync_suggested
-            assert "" == world.record.gap
+            assert world.record.gap == ""
             world.put(9)
             await world.caught_up()
             assert not world.service.taken[-1].batch.snapshot_sync_suggested
@@ -211,9 +252,9 @@ class TestLost:
             await world.caught_up()
             flagged = [request.batch.snapshot_sync_suggested for request in world.service.taken]
             first = flagged.index(True)
-            assert [True] == flagged[first : flagged.index(False, first)]
+            assert flagged[first : flagged.index(False, first)] == [True]
             assert True not in flagged[first + 1 :]
-            assert 2 == world.record.snapshots
+            assert world.record.snapshots == 2
 
         World(batch_size=1).run(story)
 
@@ -230,6 +271,7 @@ class TestLost:
             world.begin()
             await world.caught_up()
             world.watch = purge
+            world.database.unwatched = True
             world.database.drop()
             await world.clock.sleep(3600)
             assert 2 <= world.record.snapshots <= 9
@@ -258,9 +300,9 @@ class TestLost:
             assert world.record.gap
             assert world.service.taken[-1].batch.snapshot_sync_suggested
             await world.clock.sleep(100)
-            assert 1 == len(world.losses)
+            assert len(world.losses) == 1
             ids = [event["id"] for event in world.service.events]
-            assert 1 == ids.count(3)
+            assert ids.count(3) == 1
 
         World().run(story)
 
@@ -340,7 +382,7 @@ class TestMovedBack:
             at = len(world.service.taken)
             await world.until(lambda: world.service.rows() == world.truth(), within=70)
             again = world.service.taken[at:]
-            assert [6, 7] == [event["id"] for request in again for event in request.events]
+            assert [event["id"] for request in again for event in request.events] == [6, 7]
             assert not any(request.batch.snapshot_sync_suggested for request in again)
             assert any("went back" in notice for notice in world.progress.notices)
 
@@ -354,7 +396,7 @@ class TestMovedBack:
             at = len(world.service.taken)
             world.service.questions.append(Checkpoint(Answer.INDEX, 3 * STRIDE))
             await world.clock.sleep(120)
-            assert [] == world.service.taken[at:]
+            assert world.service.taken[at:] == []
 
         World().run(story)
 
@@ -371,8 +413,8 @@ class TestMovedBack:
             world.service.rule = lambda _batch: None
             await world.until(lambda: world.service.rows() == world.truth())
             stored = [event["id"] for request in world.service.taken for event in request.events]
-            assert [6, 7, 8] == stored[-3:]
-            assert "" == world.record.gap
+            assert stored[-3:] == [6, 7, 8]
+            assert world.record.gap == ""
 
         World().run(story)
 
@@ -419,6 +461,7 @@ class TestMovedBack:
             world.database.purge(10)
             world.service.store = self.backup
             await world.until(lambda: world.record.gap, within=100)
+            assert "checkpoint" in world.record.gap
 
         World().run(story)
 
@@ -435,10 +478,10 @@ class TestLetGo:
             world.put(2)
             world.put(3)
             await world.clock.sleep(200)
-            assert "1:1" == world.database.acknowledged["orders"].position
+            assert world.database.acknowledged["orders"].position == "1:1"
             world.service.questions.clear()
             await world.clock.sleep(70)
-            assert "1:3" == world.database.acknowledged["orders"].position
+            assert world.database.acknowledged["orders"].position == "1:3"
 
         World().run(story)
 
@@ -450,7 +493,7 @@ class TestLetGo:
             world.put(1)
             world.begin()
             await world.clock.sleep(200)
-            assert {} == world.database.acknowledged
+            assert world.database.acknowledged == {}
 
         World().run(story)
 
@@ -464,7 +507,7 @@ class TestLetGo:
             await world.caught_up()
             world.put(2)
             await world.clock.sleep(20)
-            assert "1:2" == world.database.acknowledged["orders"].position
+            assert world.database.acknowledged["orders"].position == "1:2"
 
         World().run(story)
 
@@ -479,8 +522,8 @@ class TestLetGo:
             for key in range(5):
                 world.put(key, name="b")
             await world.clock.sleep(70)
-            assert "1:6" == world.database.acknowledged["orders"].position
-            assert 2 == len(world.service.taken)
+            assert world.database.acknowledged["orders"].position == "1:6"
+            assert len(world.service.taken) == 2
 
         world = World("a", routed=False)
         world.database.create(table("b"))

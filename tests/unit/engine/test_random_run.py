@@ -17,7 +17,7 @@ from engine_world import Crash, World, table
 
 from fuagent.errors import TryAgainError
 from fuagent.journal import SnapshotRecord
-from fuagent.testing.memory import Change, seq_of
+from fuagent.testing.database import Change, seq_of
 from fuagent.testing.service import PAGE, REFUSED, UNAVAILABLE, Reply, Store
 
 SEEDS = int(os.environ.get("FUAGENT_SEEDS", "200"))
@@ -355,7 +355,7 @@ class Chaos:
                 assert done <= len(markers) <= done + self.interrupted
 
 
-def _one(seed: int) -> None:
+def _one(seed: int) -> Chaos:
     chaos = Chaos(seed)
     try:
         chaos.world.run(chaos.story)
@@ -363,6 +363,7 @@ def _one(seed: int) -> None:
     except BaseException as error:
         error.add_note(f"FUAGENT_SEED={seed} gentle={chaos.gentle} acts={chaos.said}")
         raise
+    return chaos
 
 
 def _bundles() -> list[range]:
@@ -376,4 +377,5 @@ def _bundles() -> list[range]:
 def test_random_life(seeds):
     """Whatever happens in whatever order, nothing is lost, order is kept, and a gap is never silent."""
     for seed in seeds:
-        _one(seed)
+        chaos = _one(seed)
+        assert chaos.world.service.taken or not chaos.world.truth()

@@ -40,7 +40,7 @@ def test_ceiling_doubles(chance):
 @given(attempts)
 def test_full_jitter(attempt):
     """Chance spreads the wait over everything below the ceiling."""
-    assert 0 == delay(attempt, 0.0)
+    assert delay(attempt, 0.0) == 0
     assert delay(attempt, 0.25) * 2 == delay(attempt, 0.5)
 
 

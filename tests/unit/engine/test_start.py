@@ -13,7 +13,7 @@ from fuagent.engine.start import TABLE, Do, Facts, decide
 from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.journal import SnapshotRecord, SyncRecord
 from fuagent.model import Answer, Batch, Checkpoint
-from fuagent.testing.memory import STRIDE
+from fuagent.testing.database import STRIDE
 from fuagent.testing.service import UNAVAILABLE, Reply, Request, Store
 
 S = STRIDE // 2
@@ -32,7 +32,7 @@ async def lived(world: World) -> None:
 
 
 def sent(world: World, since: int) -> list[Request]:
-    return [request for request in world.service.taken[since:]]
+    return world.service.taken[since:]
 
 
 def ids(requests: list[Request]) -> list[int]:

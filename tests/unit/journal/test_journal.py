@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ class TestRoundTrip:
 
         sync = opened().sync("orders")
 
-        assert RECORD == sync.record
+        assert sync.record == RECORD
         assert sync.known
 
     @pytest.mark.parametrize(
@@ -108,8 +109,8 @@ class TestRoundTrip:
 
         assert not sync.known
         assert SyncRecord() == sync.record
-        assert [] == sync.anchors()
-        assert [] == sync.rejected()
+        assert sync.anchors() == []
+        assert sync.rejected() == []
 
     def test_anchors_newest_first(self, directory, opened):
         """Anchors come back whole, newest first, each with its own sync."""
@@ -118,7 +119,7 @@ class TestRoundTrip:
         journal = opened()
 
         assert _anchors(4)[::-1] == journal.sync("orders").anchors()
-        assert [] == journal.sync("others").anchors()
+        assert journal.sync("others").anchors() == []
 
     def test_anchor_of_save(self, directory, opened):
         """A record and its anchor are written as one."""
@@ -133,8 +134,8 @@ class TestRoundTrip:
         journal = opened()
         journal.sync("orders").forget_anchors()
 
-        assert [] == journal.sync("orders").anchors()
-        assert 4 == len(journal.sync("users").anchors())
+        assert journal.sync("orders").anchors() == []
+        assert len(journal.sync("users").anchors()) == 4
 
     def test_agent_id(self, directory, opened):
         """The agent id of the last run is remembered, and can change."""
@@ -144,7 +145,7 @@ class TestRoundTrip:
         journal.remember_agent_id("agent-2")
 
         assert before is None
-        assert "agent-2" == journal.agent_id()
+        assert journal.agent_id() == "agent-2"
 
     def test_later_minor_version(self, directory, opened):
         """Keys of a record that this version does not know are passed over."""
@@ -155,7 +156,7 @@ class TestRoundTrip:
         with journal.durable() as database:
             database.execute("UPDATE sync SET record = ?, sum = ?", (text, subject._sum("orders", text)))
 
-        assert RECORD == journal.sync("orders").record
+        assert journal.sync("orders").record == RECORD
 
     def test_size(self, directory, opened):
         """The size counts what stands beside the file too."""
@@ -191,7 +192,7 @@ class TestThinning:
 
         assert list(range(999, 999 - RECENT, -1)) == numbers[:RECENT]
         older = numbers[RECENT:]
-        assert all(before - after == 10 for before, after in zip(older, older[1:], strict=False))
+        assert all(before - after == 10 for before, after in pairwise(older))
         assert 92 <= len(older) <= 95
 
     def test_bounded(self, directory, clock, opened):
@@ -217,7 +218,7 @@ class TestThinning:
         burst = len(sync.anchors())
         self._advance(sync, clock, 1, 2.0)
 
-        assert 300 == burst
+        assert burst == 300
         assert len(sync.anchors()) <= RECENT + 2
 
 
@@ -228,13 +229,13 @@ class TestRejected:
 
         first, second = opened().sync("users").rejected()
 
-        assert ("a", 5, 422, "no email", b'{"id":5,"index":5}') == (
+        assert (
             first.table,
             first.index,
             first.status,
             first.reason,
             first.event,
-        )
+        ) == ("a", 5, 422, "no email", b'{"id":5,"index":5}')
         assert second.status is None
 
     def test_met_again(self, directory, opened):
@@ -245,8 +246,8 @@ class TestRejected:
 
         [row] = sync.rejected()
         assert number == again
-        assert ("no email, still", 400) == (row.reason, row.status)
-        assert 1 == sync.rejected_count()
+        assert (row.reason, row.status) == ("no email, still", 400)
+        assert sync.rejected_count() == 1
 
     def test_two_rows(self, directory, opened):
         """Rows that differ in table, number or bytes are two entries."""
@@ -254,7 +255,7 @@ class TestRejected:
         for table, index, event in (("a", 0, b"1"), ("b", 0, b"1"), ("a", 1, b"1"), ("a", 0, b"2")):
             sync.set_aside(table, index, 422, "", event)
 
-        assert 4 == sync.rejected_count()
+        assert sync.rejected_count() == 4
 
     def test_withdrawn(self, directory, opened):
         """What is withdrawn is gone, the rest stays."""
@@ -262,13 +263,13 @@ class TestRejected:
         numbers = [sync.set_aside("a", index, 422, "", b"") for index in range(3)]
         sync.withdraw(numbers[:2])
 
-        assert [2] == [row.index for row in sync.rejected()]
+        assert [row.index for row in sync.rejected()] == [2]
 
     def test_of_one_sync(self, directory, opened):
         """One sync does not see the other's."""
         _fill(directory)
 
-        assert [] == opened().sync("orders").rejected()
+        assert opened().sync("orders").rejected() == []
 
 
 class TestDamage:
@@ -377,7 +378,7 @@ class TestDamage:
             database.execute("UPDATE meta SET value = CAST(x'fe' AS TEXT) WHERE key = 'agent_id'")
 
         assert not journal.sync("orders").known
-        assert [] == journal.sync("orders").anchors()
+        assert journal.sync("orders").anchors() == []
         assert journal.agent_id() is None
 
     def test_swapped_names(self, directory, opened):
@@ -389,7 +390,7 @@ class TestDamage:
             database.execute("UPDATE anchor SET sync = 'others' WHERE sync = 'orders'")
 
         assert not journal.sync("others").known
-        assert [] == journal.sync("others").anchors()
+        assert journal.sync("others").anchors() == []
 
 
 class TestVersions:
@@ -398,7 +399,9 @@ class TestVersions:
         Journal.open(directory).close()
         with sqlite3.connect(directory / FILE) as database:
             database.execute("PRAGMA user_version = 9")
-            database.execute("UPDATE meta SET value = '9', sum = ? WHERE key = 'version'", (subject._sum("version", "9"),))
+            database.execute(
+                "UPDATE meta SET value = '9', sum = ? WHERE key = 'version'", (subject._sum("version", "9"),)
+            )
         database.close()
 
         with pytest.raises(StateError, match="has version 9; this fuagent knows up to 1") as caught:
@@ -485,7 +488,7 @@ class TestWriteFailure:
             sync.save(replace(RECORD, gap="x" * 100_000))
 
         assert FILE in caught.value.where
-        assert RECORD == sync.record
+        assert sync.record == RECORD
 
     def test_every_kind_of_write(self, full):
         """So does every other kind of write."""
@@ -495,7 +498,7 @@ class TestWriteFailure:
         with pytest.raises(JournalWriteError):
             sync.set_aside("a", 1, 422, "", b"x" * 100_000)
 
-        assert RECORD == sync.record
+        assert sync.record == RECORD
 
     def test_goes_on(self, full):
         """With room again the next write succeeds, and nothing of the failed one is there."""
@@ -505,8 +508,8 @@ class TestWriteFailure:
         make_room()
         sync.save(replace(RECORD, gap="y" * 100_000))
 
-        assert "y" * 100_000 == sync.record.gap
-        assert [] == sync.anchors()
+        assert sync.record.gap == "y" * 100_000
+        assert sync.anchors() == []
 
     def test_flush(self, directory, opened):
         """What was advanced is written for good by a flush."""
@@ -515,7 +518,7 @@ class TestWriteFailure:
         sync.advance(RECORD, _anchors(1)[0])
         sync.flush()
 
-        assert RECORD == journal.sync("orders").record
+        assert journal.sync("orders").record == RECORD
 
     def test_cannot_be_read(self, directory, opened):
         """A journal that gives no answer is as one that takes no writes."""
