@@ -41,9 +41,11 @@ class Tally:
     def take(self, body: bytes) -> None:
         """Count one request."""
         now = time.monotonic()
-        self.first = self.first or now
-        self.last = now
-        self.rows += body.count(ROW)
+        rows = body.count(ROW)
+        if rows:  # the end marker is no row
+            self.first = self.first or now
+            self.last = now
+        self.rows += rows
         self.requests += 1
         self.bytes += len(body)
         self.arrivals.append(now)

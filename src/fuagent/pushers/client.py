@@ -14,12 +14,14 @@ Deadlines are the caller's: every method may be cancelled at any point.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp import AddrInfoType
 from yarl import URL
 
 from fuagent.contract import urls
@@ -35,6 +37,8 @@ T = TypeVar("T")
 Headers = Sequence[tuple[str, str]]
 
 _IDLE = 60.0
+_SEND_BUFFER = 1 << 20
+"""Bytes; the largest batch of the default settings fits."""
 _REDIRECTS = 5
 _REDIRECT = frozenset({301, 302, 303, 307, 308})
 
@@ -192,13 +196,21 @@ def _session() -> aiohttp.ClientSession:
     watch.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         # A name is looked up for every new connection; how long that holds is decided by their age.
-        connector=aiohttp.TCPConnector(use_dns_cache=False, keepalive_timeout=_IDLE),
+        connector=aiohttp.TCPConnector(use_dns_cache=False, keepalive_timeout=_IDLE, socket_factory=_socket),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(),
         headers={"User-Agent": f"fuagent/{__version__}", "Accept-Encoding": "identity"},
         trace_configs=[watch],
     )
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """A socket whose send buffer takes a whole batch, so that one call hands it to the kernel."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    return made
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
