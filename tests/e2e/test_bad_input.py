@@ -129,7 +129,7 @@ async def test_a_document_without_the_path_warns_and_posts(tmp_path: Path) -> No
     """check fails on it, run warns and goes on."""
     doc = document()
     doc["paths"] = {"/other": {"get": {"responses": {}}}}
-    async with street(tmp_path, service=Service(doc)) as (database, service, agent):
+    async with street(tmp_path, given=Service(doc)) as (database, service, agent):
         code, out, _ = await agent.call("check")
         await agent.start()
 

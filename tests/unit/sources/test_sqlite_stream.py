@@ -166,12 +166,14 @@ async def test_a_transaction_end_is_met_while_others_go_on_writing(world):
     world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
     source = await world.ready("t", chunk_rows=4)
     place = await whole(source)
-    fill = "INSERT INTO t SELECT NULL FROM json_each('[1,2,3,4,5,6]')"
+    fill = "INSERT INTO t SELECT NULL FROM json_each('[1,2,3,4,5,6,7,8,9,10]')"
     world.sql(fill)
 
     async with following(source, place) as following_rows:
+        # One chunk is read ahead: what is written now is seen by the look after that.
         assert not (await following_rows()).boundary
         world.sql(fill)
+        assert not (await following_rows()).boundary
         rows = await following_rows()
 
     assert rows.boundary
