@@ -226,8 +226,10 @@ class OpenAPI:
 
     def _about(self, service: Service) -> Finding:
         read = service.document
-        what = f"OpenAPI {read.version}, sha256 {read.sha256}; batches go to {address(service.base_url)}"
-        return Finding(Level.INFO, read.where, f"{what} {clean(self._options.batch_endpoint.split('?')[0])}")
+        path = clean(self._options.batch_endpoint.split("?")[0]).lstrip("/")
+        base = address(service.base_url).rstrip("/")
+        what = f"OpenAPI {read.version}, sha256 {read.sha256}; batches go to {base}/{path}"
+        return Finding(Level.INFO, read.where, what)
 
     def _route_findings(self, service: Service, tables: Sequence[Table]) -> list[Finding]:
         findings: list[Finding] = []
