@@ -106,14 +106,14 @@ class Counter:
 
 
 @contextmanager
-def street(directory: Path) -> Iterator[tuple[Counter, Callable[..., subprocess.Popen[bytes]]]]:
+def street(directory: Path, **sync: int) -> Iterator[tuple[Counter, Callable[..., subprocess.Popen[bytes]]]]:
     """A counting service, and a way to start the agent on ``directory``/shop.db."""
     counter = Counter()
     config = {
         "agent_id": "agent-000000000000",
         "sources": {"shop": {"driver": "sqlite", "endpoint": f"sqlite:///{directory / 'shop.db'}"}},
         "pushers": {"service": {"driver": "openapi", "endpoint": f"http://127.0.0.1:{counter.port}/openapi.json"}},
-        "syncs": {"orders": {"source": "shop", "pusher": "service", "tables": ["orders"]}},
+        "syncs": {"orders": {"source": "shop", "pusher": "service", "tables": ["orders"], **sync}},
     }
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -168,24 +168,24 @@ def finished(process: subprocess.Popen[bytes]) -> None:
         sys.exit("the agent failed; see its log above")
 
 
-def snapshot_speed() -> Line:
+def snapshot_speed(**sync: int) -> Line:
     """Snapshot against fetching the same rows."""
     ours, raw = [], []
     for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+        with tempfile.TemporaryDirectory() as name, street(Path(name), **sync) as (counter, agent):
             path = Path(name) / "shop.db"
             create(path, ROWS).close()
             raw.append(fetch_rate(path, f"SELECT {', '.join(COLUMNS)} FROM orders"))
             finished(agent("--once"))
             ours.append(rate(counter))
-    return speed("snapshot, rows/s", ours, raw)
+    return speed(f"snapshot, rows/s{shown(sync)}", ours, raw)
 
 
-def backlog_speed() -> Line:
+def backlog_speed(**sync: int) -> Line:
     """Backlog of 1000-row transactions against fetching the change log."""
     ours, raw = [], []
     for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory() as name, street(Path(name)) as (counter, agent):
+        with tempfile.TemporaryDirectory() as name, street(Path(name), **sync) as (counter, agent):
             path = Path(name) / "shop.db"
             database = create(path, 1)
             finished(agent("--once"))
@@ -195,7 +195,12 @@ def backlog_speed() -> Line:
             counter.ask("mark")
             finished(agent("--once"))
             ours.append(rate(counter))
-    return speed("backlog of 1000-row transactions, rows/s", ours, raw)
+    return speed(f"backlog of 1000-row transactions, rows/s{shown(sync)}", ours, raw)
+
+
+def shown(sync: dict[str, int]) -> str:
+    """Settings that are not the defaults."""
+    return "".join(f", {name} {value}" for name, value in sync.items())
 
 
 def speed(what: str, ours: list[float], raw: list[float], least: float = 0.35) -> Line:
@@ -271,8 +276,8 @@ def cpu(pid: int) -> float:
 def main() -> None:
     """Run everything, or what is named on the command line, and print one table."""
     parts: dict[str, Callable[[], list[Line]]] = {
-        "snapshot": lambda: [snapshot_speed()],
-        "backlog": lambda: [backlog_speed()],
+        "snapshot": lambda: [snapshot_speed(), snapshot_speed(batch_size=4000)],
+        "backlog": lambda: [backlog_speed(), backlog_speed(batch_size=4000)],
         "memory": lambda: [
             memory("peak memory, snapshot", snapshot_memory, LARGE),
             memory("peak memory, one transaction", transaction_memory, LARGE // 2),
