@@ -129,6 +129,7 @@ def _slowly(service: Service, chance: random.Random, report: Report) -> Any:
             service.apply(request)
             assert request.raw.transport is not None
             request.raw.transport.abort()
+            return web.Response()  # nobody hears it
         return None
 
     return answer
