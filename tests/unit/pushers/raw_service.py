@@ -107,7 +107,7 @@ class Service:
         try:
             while await self.one(reader, writer, number):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
             pass
         except Exception as error:
             self.failures.append(error)
