@@ -74,8 +74,12 @@ def _rows(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m fuagent.demo.compare SOURCE SERVICE TABLE...``: 0 if all is equal, else 1."""
-    source, service, *tables = sys.argv[1:] if arguments is None else arguments
+    """``python -m fuagent.demo.compare SOURCE SERVICE TABLE...``: 0 if all is equal, 1 if not, 2 for wrong words."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if len(words) < 3:
+        print("usage: python -m fuagent.demo.compare SOURCE SERVICE TABLE...", file=sys.stderr)
+        return 2
+    source, service, *tables = words
     comparisons = compare(Path(source), Path(service), tables)
     print(*comparisons, sep="\n")
     return 0 if all(comparison.equal for comparison in comparisons) else 1

@@ -63,3 +63,9 @@ def test_the_verdict_is_printed_and_is_the_exit_code(source, tmp_path, capsys):
     assert main([str(source), str(other), 'it"em']) == 1
     expected = 'it"em: 3 rows, NOT equal: 1 missing, 1 too many, 1 different at the service\n'
     assert capsys.readouterr().out == expected
+
+
+def test_too_few_words_are_answered_with_the_usage(capsys):
+    """Exit code 2 and one line, no traceback."""
+    assert main(["--help"]) == 2
+    assert "SOURCE SERVICE TABLE" in capsys.readouterr().err
