@@ -25,7 +25,7 @@ import orjson
 
 from fuagent.contract.text import clean
 from fuagent.errors import HaltSyncError, PayloadError
-from fuagent.model import INDEX_MAX, Batch, Column, Kind, Property
+from fuagent.model import INDEX_MAX, Batch, Column, Kind, Property, Texts
 
 CONTENT_TYPE = "application/json"
 SEPARATOR = b","
@@ -41,7 +41,8 @@ def body(batch: Batch) -> bytes:
         HaltSyncError: an id is not Unicode text.
     """
     head = _head(batch.agent_id, batch.task_id, batch.is_snapshot_end, batch.snapshot_sync_suggested)
-    return b"".join((head, SEPARATOR.join(batch.events), b"]}"))
+    events = batch.events
+    return b"".join((head, events.joined if isinstance(events, Texts) else SEPARATOR.join(events), b"]}"))
 
 
 def overhead(
@@ -59,7 +60,8 @@ def size(batch: Batch) -> int:
         is_snapshot_end=batch.is_snapshot_end,
         snapshot_sync_suggested=batch.snapshot_sync_suggested,
     )
-    return ids + sum(map(len, batch.events)) + max(0, len(batch.events) - 1)
+    events = batch.events
+    return ids + (events.size if isinstance(events, Texts) else sum(map(len, events))) + max(0, len(events) - 1)
 
 
 def _head(agent_id: str, task_id: str, end: bool, suggested: bool) -> bytes:

@@ -5,10 +5,10 @@ list comprehension that takes a row apart and fills a dict display. The code is
 built as a syntax tree in which names stand as constants; nothing of a name is ever
 parsed, so quotes, percent signs or newlines in it mean nothing.
 
-A chunk is serialised as one array and cut at ``},{``: every border between two
-events is such a place, so there are exactly as many parts as rows unless a text
-holds the same three bytes, and then rows are serialised one by one. It halves
-the time of serialising each row by itself.
+A chunk is serialised as one array and stays one text for as long as nobody asks for
+a single event of it. It can be cut at ``},{`` later: every border between two events is
+such a place, so there are exactly as many as rows less one, unless a text holds
+the same three bytes, and then rows are serialised one by one.
 
 JSON cannot say Infinity or NaN, and orjson writes null for them without a word
 (RFC 8259 section 6 has no such number). Nulls are therefore counted: as many in
@@ -31,12 +31,10 @@ from fuagent.encode.plan import INDEX, Plan, Slot, plan
 from fuagent.encode.shown import shown
 from fuagent.encode.values import converter, not_finite, not_json
 from fuagent.errors import HaltSyncError
-from fuagent.model import TableSpec
+from fuagent.model import TableSpec, Texts
 
 Values = tuple[object, ...]
 Event = dict[str, object]
-
-_BORDER = b"},{"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,8 @@ class Encoder:
 
     def rows(
         self, rows: Sequence[Values], indexes: Iterable[int] | None = None, deleted: Iterable[bool] | None = None
-    ) -> list[bytes]:
-        """One event per row, each row a tuple of all the table's columns in order.
+    ) -> Sequence[bytes]:
+        """One event per row, each row a tuple of all the table's columns in order, in the frame compiled for.
 
         Args:
             rows: The rows.
@@ -66,13 +64,29 @@ class Encoder:
         """
         return self._row.write(rows, indexes, deleted, self.table)
 
-    def keys(self, keys: Sequence[Values], indexes: Iterable[int] | None = None) -> list[bytes]:
+    def keys(self, keys: Sequence[Values], indexes: Iterable[int] | None = None) -> Sequence[bytes]:
         """One event per old key, marked as deleted and carrying the key's columns alone."""
         return self._key.write(keys, indexes, repeat(True), self.table)
 
 
-def compile_encoder(spec: TableSpec) -> Encoder:
-    """Build the encoder for one table version.
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What else stands in the tuples that hold the rows: so many values before the columns, and after them.
+
+    ``nulls`` of these are NULL in a usual row. Where a row has fewer, a chunk is looked through once
+    more for nothing; it must never have more.
+    """
+
+    before: int = 0
+    after: int = 0
+    nulls: int = 0
+
+
+BARE = Frame()
+
+
+def compile_encoder(spec: TableSpec, frame: Frame = BARE) -> Encoder:
+    """Build the encoder for one table version; its ``rows`` takes rows in ``frame``.
 
     Raises:
         HaltSyncError: table, mapping and event schema do not fit together.
@@ -85,8 +99,8 @@ def compile_encoder(spec: TableSpec) -> Encoder:
         label,
         names,
         made.mark is not None,
-        _Shape.build(made, len(spec.table.columns)),
-        _Shape.build(Plan(key, made.mark, ()), len(key)),
+        _Shape.build(made, len(spec.table.columns), frame),
+        _Shape.build(Plan(key, made.mark, ()), len(key), BARE),
     )
 
 
@@ -103,8 +117,8 @@ class _Shape:
     marked: bool
 
     @classmethod
-    def build(cls, made: Plan, width: int) -> _Shape:
-        """Generate them for rows of ``width`` values."""
+    def build(cls, made: Plan, width: int, frame: Frame) -> _Shape:
+        """Generate them for rows of ``width`` values in ``frame``."""
         values: dict[str, object] = {}
         for number, slot in enumerate(made.slots):
             if slot.column is None:
@@ -113,16 +127,16 @@ class _Shape:
                 values[f"f{number}"] = convert
         own = {slot.name: orjson.Fragment(slot.constant or b"0") for slot in made.slots}
         return cls(
-            _generate(_events(made, width, indexed=False), values),
-            _generate(_events(made, width, indexed=True), values),
-            _null_counter([slot.column for slot in made.slots if slot.column is not None], width),
+            _generate(_events(made, _row(made, width, frame), indexed=False), values),
+            _generate(_events(made, _row(made, width, frame), indexed=True), values),
+            _null_counter([slot.column for slot in made.slots if slot.column is not None], width, frame),
             orjson.dumps({**own, made.mark or "": 0}).count(b"null"),
             made.mark is not None,
         )
 
     def write(
         self, rows: Sequence[Values], indexes: Iterable[int] | None, deleted: Iterable[bool] | None, label: str
-    ) -> list[bytes]:
+    ) -> Sequence[bytes]:
         """The rows as events, as JSON text."""
         extras = () if indexes is None else (indexes,)
         if self.marked:
@@ -136,23 +150,22 @@ class _Shape:
             message = f"a row of table {shown(label)} holds a value that no JSON text can carry"
             raise HaltSyncError(message) from None
 
-    def _text(self, rows: Sequence[Values], events: list[Event]) -> list[bytes]:
+    def _text(self, rows: Sequence[Values], events: list[Event]) -> Sequence[bytes]:
         text = orjson.dumps(events, not_json)
         nulls = text.count(b"null")
         if nulls and nulls != self.nulls(rows) + self.nulls_each * len(rows) and _spelled_out(events):
             text = orjson.dumps(events, not_json)
-        parts = text[2:-2].split(_BORDER)
-        if len(parts) == len(events):
-            return [b"{%b}" % part for part in parts]
+        if text.count(Texts.BORDER) == len(events) - 1:
+            return Texts(text[1:-1], len(events))
         return [orjson.dumps(event, not_json) for event in events]
 
 
-def _null_counter(places: list[int], width: int) -> Callable[[Sequence[Values]], int]:
+def _null_counter(places: list[int], width: int, frame: Frame) -> Callable[[Sequence[Values]], int]:
     if sorted(places) == list(range(width)):
-        return lambda rows: sum(map(tuple.count, rows, repeat(None)))
+        return lambda rows: sum(map(tuple.count, rows, repeat(None))) - frame.nulls * len(rows)
     if len(places) < 2:  # itemgetter gives a tuple only for two and more
-        return lambda rows: sum(row[place] is None for row in rows for place in places)
-    sent = itemgetter(*places)
+        return lambda rows: sum(row[frame.before + place] is None for row in rows for place in places)
+    sent = itemgetter(*(frame.before + place for place in places))
     return lambda rows: sum(map(tuple.count, map(sent, rows), repeat(None)))
 
 
@@ -176,11 +189,11 @@ def _generate(element: ast.ListComp, values: dict[str, object]) -> Callable[...,
     return cast("Callable[..., Any]", eval(compile(ast.fix_missing_locations(function), "<encoder>", "eval"), values))  # noqa: S307 - a tree of our own making
 
 
-def _events(made: Plan, width: int, *, indexed: bool) -> ast.ListComp:
+def _events(made: Plan, row: ast.Tuple, *, indexed: bool) -> ast.ListComp:
     """``[{name: c0, name: f1(c1), …, "index": n} for (c0, c1, …), d, n in rows]``."""
     keys: list[ast.expr | None] = [ast.Constant(slot.name) for slot in made.slots]
     values = [_value(number, slot) for number, slot in enumerate(made.slots)]
-    target: ast.expr = _row(made, width)
+    target: ast.expr = row
     extras = []
     if made.mark is not None:
         keys.append(ast.Constant(made.mark))
@@ -202,9 +215,10 @@ def _value(number: int, slot: Slot) -> ast.expr:
     return ast.Call(_load(f"f{number}"), [column], []) if converter(slot.form) else column
 
 
-def _row(made: Plan, width: int) -> ast.Tuple:
+def _row(made: Plan, width: int, frame: Frame) -> ast.Tuple:
     sent = {slot.column for slot in made.slots}
-    return ast.Tuple([_store(f"c{place}" if place in sent else "_") for place in range(width)], ast.Store())
+    columns = [f"c{place}" if place in sent else "_" for place in range(width)]
+    return ast.Tuple([*map(_store, ["_"] * frame.before + columns + ["_"] * frame.after)], ast.Store())
 
 
 def _comprehension(element: ast.expr, target: ast.expr) -> ast.ListComp:

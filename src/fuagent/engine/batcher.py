@@ -9,11 +9,11 @@ takes what is there. Cutting a parcel is slicing; no row is written twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from fuagent.model import Place, Rows
+from fuagent.model import Place, Rows, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,10 @@ class Piece:
     @classmethod
     def of(cls, rows: Rows, low: int, high: int) -> Piece:
         """That part of ``rows``."""
-        return cls(rows, low, high, sum(map(len, rows.rows[low:high])))
+        texts = rows.rows
+        if isinstance(texts, Texts) and high - low == len(texts):
+            return cls(rows, low, high, texts.size)
+        return cls(rows, low, high, sum(map(len, texts[low:high])))
 
     @property
     def index(self) -> int:
@@ -48,11 +51,11 @@ class Piece:
             return self.rows.end
         return replace(self.rows.start, resume_after=max(self.index, self.rows.start.resume_after))
 
-    def events(self) -> Iterator[bytes]:
+    def events(self) -> Sequence[bytes]:
         """Its rows as JSON text."""
         if self.low == 0 and self.whole:
-            return iter(self.rows.rows)
-        return iter(self.rows.rows[self.low : self.high])
+            return self.rows.rows
+        return self.rows.rows[self.low : self.high]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,15 @@ class Parcel:
         """Row images that settings kept back, counted with the piece that ends their Rows."""
         return sum(piece.rows.left_out for piece in self.pieces if piece.whole)
 
-    def events(self) -> list[bytes]:
-        """Its rows as JSON text, in order."""
-        return list(chain.from_iterable(piece.events() for piece in self.pieces))
+    def events(self) -> Sequence[bytes]:
+        """Its rows as JSON text, in order; still joined where no piece had to be cut."""
+        each = [events for piece in self.pieces if (events := piece.events())]
+        if len(each) < 2:
+            return each[0] if each else ()
+        joined = [events.joined for events in each if isinstance(events, Texts)]
+        if len(joined) == len(each):
+            return Texts(b",".join(joined), self.count)
+        return list(chain.from_iterable(each))
 
     def cut(self, count: int) -> tuple[Parcel, Parcel]:
         """The first ``count`` rows, and the rest."""

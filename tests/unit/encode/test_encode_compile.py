@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuagent.encode.compile import compile_encoder
+from fuagent.encode.compile import Frame, compile_encoder
 from fuagent.errors import HaltSyncError
 from fuagent.model import INDEX_MAX, Column, Deletes, Field, Kind, Mapping, Table, TableSpec
 
@@ -182,3 +182,28 @@ def test_what_no_json_can_carry_halts_without_showing_it(value):
 
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+framed = st.tuples(st.integers(), st.none() | st.integers())
+
+
+@given(
+    st.lists(st.tuples(framed, stored, stored), max_size=6),
+    st.sampled_from([None, (Field("x", "a"), Field("y", "b")), (Field("x", "b"),)]),
+)
+def test_what_stands_around_the_columns_never_shows(rows, fields):
+    """Rows inside longer tuples give the same events, infinities included, however many NULLs stand around them."""
+    table = Table("t", (Column("a", Kind.DYNAMIC), Column("b", Kind.DYNAMIC)))
+    spec = TableSpec(table, Mapping(fields=fields))
+    inside = compile_encoder(spec, Frame(before=2, after=1, nulls=2))
+    bare = compile_encoder(spec)
+
+    assert inside.rows([(*before, a, b, None) for before, a, b in rows]) == bare.rows([(a, b) for _, a, b in rows])
+
+
+def test_nulls_around_the_columns_hide_no_infinity():
+    """As many infinities as NULLs beside the columns: they are not taken for each other."""
+    table = Table("t", (Column("a", Kind.DYNAMIC), Column("b", Kind.DYNAMIC)))
+    inside = compile_encoder(TableSpec(table, Mapping()), Frame(before=1, after=1, nulls=2))
+
+    assert inside.rows([(None, math.inf, -math.inf, None)]) == [b'{"a":"Infinity","b":"-Infinity"}']

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from fuagent.contract import payload
 from fuagent.engine.batcher import Batcher, Parcel, Piece, SizeLimit
-from fuagent.model import Place, Rows
+from fuagent.model import Batch, Place, Rows, Texts
 
 
 def rows(*lines: bytes, table="a", version=0, boundary=True, at=1, numbered=True, left_out=0) -> Rows:
@@ -115,7 +116,7 @@ def test_cut(given_rows, count):
         subject.add(replace(each, version=0))
     for parcel in drained(subject):
         head, tail = parcel.cut(count)
-        assert parcel.events() == head.events() + tail.events()
+        assert list(parcel.events()) == [*head.events(), *tail.events()]
         assert min(count, parcel.count) == head.count
         assert parcel.left_out == head.left_out + tail.left_out
         if tail.pieces:
@@ -124,13 +125,50 @@ def test_cut(given_rows, count):
             assert head.index <= parcel.index
 
 
+@given(
+    some.lists(some.lists(some.integers(0, 10**6), min_size=1, max_size=6), min_size=1, max_size=8),
+    some.integers(1, 10),
+    some.integers(60, 300),
+)
+def test_joined(runs, most, limit):
+    """Rows that come as one text give the same parcels, sizes and bodies as rows that come one by one."""
+    single, joined = batcher(most, limit), batcher(most, limit)
+    for at, numbers in enumerate(runs, 1):
+        one = rows(*(b'{"n":%d}' % number for number in numbers), at=at)
+        single.add(one)
+        joined.add(replace(one, rows=Texts(b",".join(one.rows), len(one.rows))))
+
+    for one, other in zip(drained(single), drained(joined), strict=True):
+        batches = [Batch("t", "a", "k", parcel.events()) for parcel in (one, other)]
+
+        assert (one.count, one.size, one.index) == (other.count, other.size, other.index)
+        assert payload.body(batches[0]) == payload.body(batches[1])
+        assert payload.size(batches[0]) == payload.size(batches[1]) == len(payload.body(batches[1]))
+
+
+def test_rows_are_cut_only_where_they_must_be():
+    """One text that fits a parcel stays one; several become one."""
+    subject = batcher(most=10)
+    first, second = Texts(b'{"a":1},{"a":2}', 2), Texts(b'{"a":3}', 1)
+    subject.add(replace(rows(b"", b""), rows=first))
+    alone = subject.take()
+    subject.add(replace(rows(b"", b""), rows=first))
+    subject.add(replace(rows(b"", at=2), rows=second))
+    both = subject.take()
+
+    assert alone.events() is first
+    assert isinstance(both.events(), Texts)
+    assert both.events() == [b'{"a":1}', b'{"a":2}', b'{"a":3}']
+    assert both.events() != [b'{"a":1}', b'{"a":2}']
+
+
 class TestSize:
     def test_rows(self):
         """A parcel ends where its rows are many enough."""
         subject = batcher(most=3)
         subject.add(rows(b"1", b"2", b"3", b"4"))
 
-        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2", b"3"], [b"4"]]
+        assert [list(parcel.events()) for parcel in drained(subject)] == [[b"1", b"2", b"3"], [b"4"]]
 
     def test_across_transactions(self):
         """Small transactions share a parcel."""
@@ -138,7 +176,7 @@ class TestSize:
         for at in range(1, 5):
             subject.add(rows(b"%d" % at, at=at))
 
-        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2", b"3"], [b"4"]]
+        assert [list(parcel.events()) for parcel in drained(subject)] == [[b"1", b"2", b"3"], [b"4"]]
 
     def test_single_row_too_large(self):
         """A row larger than a batch goes alone, rather than never."""
@@ -186,7 +224,7 @@ class TestBorders:
         for at, table in enumerate("abcab", 1):
             subject.add(rows(b"%d" % at, table=table, at=at))
 
-        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2"], [b"3"], [b"4", b"5"]]
+        assert [list(parcel.events()) for parcel in drained(subject)] == [[b"1", b"2"], [b"3"], [b"4", b"5"]]
 
     def test_versions(self):
         """Rows behind a change of the table's definition begin a parcel of their own."""
@@ -203,7 +241,7 @@ class TestBorders:
         subject.add(rows(b"2", table="b", at=2))
         subject.add(rows(b"3", table="a", version=1, at=3))
 
-        assert [parcel.events() for parcel in drained(subject)] == [[b"1", b"2"], [b"3"]]
+        assert [list(parcel.events()) for parcel in drained(subject)] == [[b"1", b"2"], [b"3"]]
 
     def test_empty(self):
         """Nothing waiting gives nothing."""

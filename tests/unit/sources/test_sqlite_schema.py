@@ -367,3 +367,19 @@ async def test_a_table_too_wide_for_the_log_halts(world):
     with pytest.raises(HaltSyncError, match="1901 columns"):
         await prepare(wide)
     assert any("1901 columns" in finding.what for finding in await wide.check())
+
+
+async def test_a_row_read_again_beside_a_wider_table(world):
+    """The log is as wide as its widest table; a narrow row read again by its key stands in it like any other."""
+    world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "CREATE TABLE wide (id INTEGER PRIMARY KEY, a, b, c, d)")
+    source = await world.ready("t", "wide")
+    place = await source.oldest(0)
+    world.sql("INSERT INTO t VALUES (1, 9e999)", "ALTER TABLE t ADD COLUMN extra DEFAULT 7")
+    world.sql("INSERT INTO wide VALUES (1, 'a', NULL, -9e999, NULL)", "UPDATE t SET id = 2")
+
+    assert [
+        {name: value for name, value in event.items() if name != "index"} for event in await events(source, place)
+    ] == [
+        {"id": 1, "a": "a", "b": None, "c": "-Infinity", "d": None},
+        {"id": 2, "v": "Infinity", "extra": 7},
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -21,7 +22,7 @@ LogRow = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How rows of one table version are written; without an encoder they cannot be.
+    """How log rows of one table version are written; without an encoder they cannot be.
 
     ``current`` is what the table's version is now; another one means these rows are of older columns.
     """
@@ -42,8 +43,8 @@ class Codec:
 class Events:
     """What became of a run: events, their indexes, and how many images the sync's settings keep back."""
 
-    texts: list[bytes]
-    indexes: list[int]
+    texts: Sequence[bytes] = ()
+    indexes: Sequence[int] = ()
     left_out: int = 0
 
 
@@ -52,8 +53,6 @@ class Writer:
     """Writes runs of one table version."""
 
     codec: Codec
-    keys: int
-    """How many key columns a log row has."""
     base: int
     resume_after: int
     """Images numbered so or lower were delivered before."""
@@ -70,47 +69,53 @@ class Writer:
         if self._number(run[0]) <= self.resume_after:
             rows = [row for row in run if self._number(row) > self.resume_after]
         if encoder is None:
-            return Events([], [], len(rows))
-        done = Events([], [])
+            return Events(left_out=len(rows))
+        done = Events()
         operations = set(map(_OP, rows))
         unsent = {GONE, DELETE} if self.codec.deletes is Deletes.SKIP else {GONE}
         if operations & unsent:
             kept = [row for row in rows if row[3] not in unsent]
             done.left_out = len(rows) - len(kept)
             rows = kept
-        if REKEY not in operations:
-            self._rows(encoder, rows, done)
-        elif encoder.marks:
-            self._with_old_keys(encoder, rows, done)
+        if REKEY in operations and encoder.marks:
+            done.texts, done.indexes = self._with_old_keys(encoder, rows)
         else:
-            done.left_out += sum(row[3] == REKEY for row in rows)
-            self._rows(encoder, rows, done)
+            done.left_out += sum(row[3] == REKEY for row in rows) if REKEY in operations else 0
+            done.indexes = self._indexes(rows, operations)
+            done.texts = self._rows(encoder, rows, done.indexes)
         return done
 
-    def _with_old_keys(self, encoder: Encoder, rows: Sequence[LogRow], done: Events) -> None:
+    def _with_old_keys(self, encoder: Encoder, rows: Sequence[LogRow]) -> tuple[list[bytes], list[int]]:
         """The mark for an old key stands right before the row under its new one."""
+        numbers = self._indexes(rows)
+        texts: list[bytes] = []
+        indexes: list[int] = []
         start = 0
         for place, row in enumerate(rows):
-            old = self._number(row) - 1
+            old = numbers[place] - 1
             if row[3] == REKEY and old > self.resume_after:
-                self._rows(encoder, rows[start:place], done)
+                texts += self._rows(encoder, rows[start:place], numbers[start:place])
                 key = row[FIXED : FIXED + len(self.codec.version.key)]
-                done.texts += encoder.keys([key], [old] if self.numbered else None)
-                done.indexes.append(old)
+                texts += encoder.keys([key], [old] if self.numbered else None)
+                indexes += [*numbers[start:place], old]
                 start = place
-        self._rows(encoder, rows[start:], done)
+        texts += self._rows(encoder, rows[start:], numbers[start:])
+        indexes += numbers[start:]
+        return texts, indexes
 
-    def _rows(self, encoder: Encoder, rows: Sequence[LogRow], done: Events) -> None:
-        if not rows:
-            return
-        start = FIXED + self.keys
-        stop = start + len(self.codec.version.columns)
-        values = [row[start:stop] for row in rows]
+    def _indexes(self, rows: Sequence[LogRow], operations: AbstractSet[int] = frozenset()) -> Sequence[int]:
+        """The number of each row; counted up where rows follow each other without a hole, with as many images each."""
+        if len({operation & 1 for operation in operations}) == 1 and rows and rows[-1][0] - rows[0][0] < len(rows):
+            first = self._number(rows[0])
+            return list(range(first, first + 2 * len(rows), 2))
         double = 2 * self.base
-        indexes = [2 * row[0] + double + (row[3] & 1) for row in rows]
+        return [2 * row[0] + double + (row[3] & 1) for row in rows]
+
+    def _rows(self, encoder: Encoder, rows: Sequence[LogRow], indexes: Sequence[int]) -> Sequence[bytes]:
+        if not rows:
+            return ()
         deleted = [row[3] == DELETE for row in rows] if encoder.marks else None
-        done.texts += encoder.rows(values, indexes if self.numbered else None, deleted)
-        done.indexes += indexes
+        return encoder.rows(rows, indexes if self.numbered else None, deleted)
 
     def _number(self, row: LogRow) -> int:
         return number(row[0], row[3], self.base)

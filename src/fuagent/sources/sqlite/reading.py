@@ -131,13 +131,14 @@ class LogReader:
         values = connection.execute(query, [row[start + place] for place in key]).fetchone()
         if values is None:
             return (*row[:3], GONE, *row[FIXED:])
-        return (*row[:2], codec.current.number, *row[3:start], *values)
+        beyond = self.state.columns - len(values)
+        return (*row[:2], codec.current.number, *row[3:start], *values, *[None] * beyond)
 
     def _rows(self, run: Sequence[LogRow], cursor: Cursor, top: int, *, numbered: bool) -> Rows:
         codec = self.codecs.get(run[0][2])
-        events = Events([], [])
+        events = Events()
         if codec is not None:
-            writer = Writer(codec, self.state.keys, self.state.base, cursor.resume_after, numbered)
+            writer = Writer(codec, self.state.base, cursor.resume_after, numbered)
             events = writer.write(run)
         after = _spot(run[-1])
         return Rows(

@@ -143,7 +143,7 @@ class _Cursor:
         self._done = 0
         self._cursor: sqlite3.Cursor | None = None
 
-    def next(self, connection: sqlite3.Connection) -> list[bytes]:
+    def next(self, connection: sqlite3.Connection) -> Sequence[bytes]:
         """The next chunk of events; empty at the end."""
         rows = lenient(connection, lambda: self._fetch(connection))
         self._done += len(rows)

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from fuagent.encode.compile import compile_encoder
+from fuagent.encode.compile import Frame, compile_encoder
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
@@ -32,6 +32,7 @@ from fuagent.sources.sqlite.options import Options as SQLiteOptions
 from fuagent.sources.sqlite.places import Spot
 from fuagent.sources.sqlite.reading import Chunk, Cursor, LogReader, SchemaChangedError
 from fuagent.sources.sqlite.snapshot import Shot, Snapshot
+from fuagent.sources.sqlite.triggers import FIXED
 from fuagent.sources.sqlite.versions import Version
 from fuagent.sources.sqlite.watch import Watcher
 from fuagent.sources.sqlite.worker import Worker, connect, reading, writing
@@ -149,17 +150,20 @@ class SQLite:
         for version in state.versions.values():
             spec, current = self._specs.get(version.table), state.current(version.table)
             if spec is not None and current is not None:
-                codecs[version.number] = self._codec(connection, spec, version, current)
+                frame = _frame(state, version)
+                codecs[version.number] = self._codec(connection, spec, version, current, frame)
         return codecs
 
-    def _codec(self, connection: sqlite3.Connection, spec: TableSpec, version: Version, current: Version) -> Codec:
+    def _codec(
+        self, connection: sqlite3.Connection, spec: TableSpec, version: Version, current: Version, frame: Frame
+    ) -> Codec:
         label, deletes = spec.table.label, spec.mapping.deletes
         if version is current:
             found = layout(connection, version.table)
             table = found.table if found else version.as_table()
-            return Codec(version, current, label, deletes, compile_encoder(replace(spec, table=table)))
+            return Codec(version, current, label, deletes, compile_encoder(replace(spec, table=table), frame))
         try:
-            encoder = compile_encoder(replace(spec, table=version.as_table()))
+            encoder = compile_encoder(replace(spec, table=version.as_table()), frame)
         except HaltSyncError:
             encoder = None  # what its columns were no longer fits the mapping or the document
         return Codec(version, current, label, deletes, encoder)
@@ -296,14 +300,12 @@ class SQLite:
             raise
         return Snapshot(worker, shots, mark, reader.state.base, total, self._options.chunk_rows)
 
-    @staticmethod
-    def _shot(connection: sqlite3.Connection, reader: LogReader, table: str) -> Shot:
-        version = reader.state.current(table)
-        codec = reader.codecs.get(version.number) if version else None
+    def _shot(self, connection: sqlite3.Connection, reader: LogReader, table: str) -> Shot:
+        version, spec = reader.state.current(table), self._specs.get(table)
         found = layout(connection, table)
-        if version is None or codec is None or codec.encoder is None or found is None:
+        if version is None or spec is None or found is None:
             raise HaltSyncError(f"table {shown(table)} was not prepared", fix="report it: the agent asked out of order")
-        return Shot(version, codec.encoder, codec.label, found.rowid)
+        return Shot(version, compile_encoder(replace(spec, table=found.table)), spec.table.label, found.rowid)
 
     def _restless(self) -> TryAgainError:
         return TryAgainError("tables keep changing while the change log is made to fit", where=str(self._path))
@@ -319,6 +321,12 @@ class SQLite:
         lines = await self._opened().run(take_out)
         self._reader = None
         return [f"{self._path}: {line}" for line in lines]
+
+
+def _frame(state: State, version: Version) -> Frame:
+    """How the log's rows hold those of a version: an old key stands before them only where it changed."""
+    after = state.columns - len(version.columns)
+    return Frame(FIXED + state.keys, after, nulls=state.keys + after)
 
 
 def _identify(path: Path, *, known: bool) -> tuple[int, int]:
