@@ -122,6 +122,24 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, action)
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """A signal waits until this is over: a process that is just being started must not be lost sight of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda one, _frame: came.append(one)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+    if came:
+        raise KeyboardInterrupt
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -137,7 +155,7 @@ class _Process:
 
     def start(self, *, read: bool = False) -> IO[bytes] | None:
         """Start it; gives its standard output if that is to be read."""
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, _signals_held():
             self.running = subprocess.Popen(  # noqa: S603 - the command is ours
                 self.command,
                 cwd=self.directory,
