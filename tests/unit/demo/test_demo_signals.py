@@ -13,9 +13,13 @@ def test_a_signal_waits_until_the_process_is_known():
     before = signal.getsignal(signal.SIGINT)
     steps = []
 
-    with pytest.raises(KeyboardInterrupt), street._signals_held():
-        os.kill(os.getpid(), signal.SIGINT)
-        steps.append("started")
+    def start():
+        with street._signals_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
 
     assert steps == ["started"]
     assert signal.getsignal(signal.SIGINT) is before
