@@ -181,7 +181,8 @@ class Texts(Sequence[bytes]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and self._cut() == list(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as any list of rows
+    def __hash__(self) -> int:
+        return hash(tuple(self._cut()))
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._cut())

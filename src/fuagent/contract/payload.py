@@ -52,18 +52,6 @@ def overhead(
     return len(_head(agent_id, task_id, is_snapshot_end, snapshot_sync_suggested)) + 2
 
 
-def size(batch: Batch) -> int:
-    """Bytes of :func:`body`, without making it."""
-    ids = overhead(
-        batch.agent_id,
-        batch.task_id,
-        is_snapshot_end=batch.is_snapshot_end,
-        snapshot_sync_suggested=batch.snapshot_sync_suggested,
-    )
-    events = batch.events
-    return ids + (events.size if isinstance(events, Texts) else sum(map(len, events))) + max(0, len(events) - 1)
-
-
 def _head(agent_id: str, task_id: str, end: bool, suggested: bool) -> bytes:
     try:
         ids = b'{"agent_id":%b,"task_id":%b' % (orjson.dumps(agent_id), orjson.dumps(task_id))

@@ -106,36 +106,35 @@ def _directory(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
+def _on_signals(action: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """These signals do ``action`` for a while; only the main thread may say so, elsewhere they do what they did."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, action) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+@contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """A signal that asks this process to end lets it end its children first."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with _on_signals(stop, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
 
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
     """A signal waits until this is over: a process that is just being started must not be lost sight of."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda one, _frame: came.append(one)) for number in numbers}
-    try:
+    with _on_signals(lambda number, _frame: came.append(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
     if came:
         raise KeyboardInterrupt
 

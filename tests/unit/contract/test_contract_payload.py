@@ -78,7 +78,14 @@ def test_sizes_are_exact(batch: Batch) -> None:
     plain = payload.body(replace(batch, is_snapshot_end=False, snapshot_sync_suggested=False))
     rows = sum(map(len, batch.events)) + max(0, len(batch.events) - 1) * len(payload.SEPARATOR)
 
-    assert payload.size(batch) == len(body)
+    flagged = payload.overhead(
+        batch.agent_id,
+        batch.task_id,
+        is_snapshot_end=batch.is_snapshot_end,
+        snapshot_sync_suggested=batch.snapshot_sync_suggested,
+    )
+
+    assert flagged + rows == len(body)
     assert payload.overhead(batch.agent_id, batch.task_id) + rows == len(plain)
     assert len(body) <= len(plain)
 

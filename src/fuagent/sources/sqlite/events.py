@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -77,17 +76,19 @@ class Writer:
             kept = [row for row in rows if row[3] not in unsent]
             done.left_out = len(rows) - len(kept)
             rows = kept
+        numbers = self._numbers(rows, operations)
         if REKEY in operations and encoder.marks:
-            done.texts, done.indexes = self._with_old_keys(encoder, rows)
+            done.texts, done.indexes = self._with_old_keys(encoder, rows, numbers)
         else:
-            done.left_out += sum(row[3] == REKEY for row in rows) if REKEY in operations else 0
-            done.indexes = self._indexes(rows, operations)
-            done.texts = self._rows(encoder, rows, done.indexes)
+            if REKEY in operations:
+                done.left_out += sum(row[3] == REKEY for row in rows)
+            done.texts, done.indexes = self._rows(encoder, rows, numbers), numbers
         return done
 
-    def _with_old_keys(self, encoder: Encoder, rows: Sequence[LogRow]) -> tuple[list[bytes], list[int]]:
+    def _with_old_keys(
+        self, encoder: Encoder, rows: Sequence[LogRow], numbers: list[int]
+    ) -> tuple[list[bytes], list[int]]:
         """The mark for an old key stands right before the row under its new one."""
-        numbers = self._indexes(rows)
         texts: list[bytes] = []
         indexes: list[int] = []
         start = 0
@@ -103,19 +104,23 @@ class Writer:
         indexes += numbers[start:]
         return texts, indexes
 
-    def _indexes(self, rows: Sequence[LogRow], operations: AbstractSet[int] = frozenset()) -> Sequence[int]:
-        """The number of each row; counted up where rows follow each other without a hole, with as many images each."""
-        if len({operation & 1 for operation in operations}) == 1 and rows and rows[-1][0] - rows[0][0] < len(rows):
+    def _numbers(self, rows: Sequence[LogRow], operations: set[int]) -> list[int]:
+        """The number of each row's last image; ``operations`` are all that happened to them, or more.
+
+        Counted up, which is quicker, where rows follow each other without a hole and have as many images each.
+        """
+        alike = len({operation & 1 for operation in operations}) == 1
+        if alike and rows and rows[-1][0] - rows[0][0] < len(rows):
             first = self._number(rows[0])
             return list(range(first, first + 2 * len(rows), 2))
         double = 2 * self.base
         return [2 * row[0] + double + (row[3] & 1) for row in rows]
 
-    def _rows(self, encoder: Encoder, rows: Sequence[LogRow], indexes: Sequence[int]) -> Sequence[bytes]:
+    def _rows(self, encoder: Encoder, rows: Sequence[LogRow], numbers: list[int]) -> Sequence[bytes]:
         if not rows:
             return ()
         deleted = [row[3] == DELETE for row in rows] if encoder.marks else None
-        return encoder.rows(rows, indexes if self.numbered else None, deleted)
+        return encoder.rows(rows, numbers if self.numbered else None, deleted)
 
     def _number(self, row: LogRow) -> int:
         return number(row[0], row[3], self.base)
