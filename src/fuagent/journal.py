@@ -24,7 +24,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,8 +119,16 @@ class Rejected:
 class Journal:
     """The open journal of one agent; holds the lock on the state directory."""
 
-    def __init__(self, directory: Path, database: sqlite3.Connection, lock: IO[bytes], damaged: Path | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database: sqlite3.Connection,
+        lock: IO[bytes],
+        damaged: Path | None,
+        clock: Callable[[], float],
+    ) -> None:
         self.directory = directory
+        self.clock = clock
         self.damaged = damaged
         """Where a journal that did not check out was put aside, if one was."""
         self._database = database
@@ -128,12 +136,13 @@ class Journal:
         self._synchronous = ""
 
     @classmethod
-    def open(cls, directory: Path, patience: float = 0.0) -> Journal:
+    def open(cls, directory: Path, patience: float = 0.0, clock: Callable[[], float] = time.time) -> Journal:
         """Open or make the journal below ``directory``.
 
         Args:
             directory: The state directory.
             patience: Seconds to wait for a command that holds it for a moment.
+            clock: Gives Unix time; nothing but the thinning of old anchors hangs on it.
 
         Raises:
             StateError: another agent holds it, it cannot be written, or a newer fuagent wrote it.
@@ -151,7 +160,7 @@ class Journal:
         except StateError:
             lock.close()
             raise
-        return cls(directory, database, lock, damaged)
+        return cls(directory, database, lock, damaged, clock)
 
     def close(self) -> None:
         """Close and let go of the lock."""
@@ -223,7 +232,7 @@ class SyncJournal:
         self.known = False
         """False when the journal holds nothing of this sync: it is new, or the journal was lost."""
         self.record = SyncRecord()
-        self._next_thinned = 0.0
+        self._thinned_at = 0.0
         self._load()
 
     def _load(self) -> None:
@@ -270,7 +279,7 @@ class SyncJournal:
         """Keep a row the service refused; on disk when this returns. Gives its number."""
         with self._journal.durable() as database:
             # A row met again after a crash is the same entry, not a second one.
-            at = time.time()
+            at = self._journal.clock()
             checksum = _sum(self.name, at, table, index, status, reason, event)
             [(number,)] = database.execute(
                 "INSERT INTO rejected (sync, at, source_table, number, status, reason, event, sum)"
@@ -303,19 +312,17 @@ class SyncJournal:
         if anchor is None:
             return
         text = orjson.dumps(anchor).decode()
-        now = time.time()
+        now = self._journal.clock()
         database.execute(
             "INSERT INTO anchor (sync, at, anchor, sum) VALUES (?, ?, ?, ?)",
             (self.name, now, text, _sum(self.name, text)),
         )
-        self._thin(database)
+        if abs(now - self._thinned_at) >= 1.0:  # the clock may have been set back
+            self._thinned_at = now
+            self._thin(database)
 
     def _thin(self, database: sqlite3.Connection) -> None:
         """Keep the newest anchors, one a minute behind them, nothing older than a day."""
-        now = time.monotonic()
-        if now < self._next_thinned:
-            return
-        self._next_thinned = now + 1.0
         database.execute(
             "DELETE FROM anchor WHERE sync = :sync AND id NOT IN"
             " (SELECT id FROM anchor WHERE sync = :sync ORDER BY id DESC LIMIT :recent) AND id NOT IN"

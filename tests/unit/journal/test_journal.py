@@ -50,8 +50,8 @@ def opened(directory):
     """Opens the journal of ``directory``; whatever is open at the end is closed."""
     journals = []
 
-    def opened() -> Journal:
-        journals.append(Journal.open(directory))
+    def opened(**how) -> Journal:
+        journals.append(Journal.open(directory, **how))
         return journals[-1]
 
     yield opened
@@ -168,24 +168,20 @@ class TestRoundTrip:
 
 class TestThinning:
     @pytest.fixture
-    def clock(self, monkeypatch):
+    def clock(self):
         class Clock:
             now = 1_700_000_000.0
-            ticks = 0.0
 
-        monkeypatch.setattr(subject.time, "time", lambda: Clock.now)
-        monkeypatch.setattr(subject.time, "monotonic", lambda: Clock.ticks)
         return Clock
 
     def _advance(self, sync, clock, count: int, step: float) -> None:
         for number in range(count):
             clock.now += step
-            clock.ticks += abs(step)
             sync.advance(RECORD, Anchor(number, Place(f"1:{number}", number)))
 
     def test_recent_all_older_by_the_minute(self, directory, clock, opened):
         """The newest anchors all stay; before them one a minute does."""
-        sync = opened().sync("orders")
+        sync = opened(clock=lambda: clock.now).sync("orders")
         self._advance(sync, clock, 1000, 6.0)
 
         numbers = [anchor.index for anchor in sync.anchors()]
@@ -197,14 +193,14 @@ class TestThinning:
 
     def test_bounded(self, directory, clock, opened):
         """However long it runs, no more anchors are kept than said."""
-        sync = opened().sync("orders")
+        sync = opened(clock=lambda: clock.now).sync("orders")
         self._advance(sync, clock, THINNED + 300, 61.0)
 
         assert len(sync.anchors()) <= RECENT + THINNED
 
     def test_wall_clock_goes_back(self, directory, clock, opened):
         """A wall clock that jumps back a day does not stop the thinning."""
-        sync = opened().sync("orders")
+        sync = opened(clock=lambda: clock.now).sync("orders")
         self._advance(sync, clock, 100, 6.0)
         clock.now -= 86_400
         self._advance(sync, clock, 500, 2.0)
@@ -213,7 +209,7 @@ class TestThinning:
 
     def test_in_a_burst(self, directory, clock, opened):
         """Within one second nothing is thinned, behind it everything is."""
-        sync = opened().sync("orders")
+        sync = opened(clock=lambda: clock.now).sync("orders")
         self._advance(sync, clock, 300, 0.001)
         burst = len(sync.anchors())
         self._advance(sync, clock, 1, 2.0)
