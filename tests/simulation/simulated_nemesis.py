@@ -99,6 +99,8 @@ class Nemesis:
         self.world.fault = self._fault
         self.world.at_step = self._at_step
         self._split = False
+        self.forgotten = False
+        """Whether the journal was lost together with the only note of a gap: then a person must ask for the rows."""
 
     @property
     def reached(self):
@@ -252,6 +254,10 @@ class Nemesis:
         world.service.largest, world.service.refuses = 10**9, None
         await self._live()
         world.service.accepts = True
+        if world.record.paused:
+            world.agent.resume("orders")
+        if self.forgotten:
+            self.ask_by_hand()
         self.change()
         rests = await world.until(lambda: self._rests, within=REST)
         await self._live()
@@ -421,6 +427,7 @@ class Nemesis:
                 world.service.store = backup
                 self.backup = None
                 world.oracle.resumed_behind = None
+                world.oracle.memory.highest = backup.checkpoint
                 world.unsure = True
                 self.reached["a backup restored"] += 1
 
@@ -539,6 +546,7 @@ class Nemesis:
     async def fill_disk(self) -> None:
         world = self.world
         world.disk.full = True
+        world.oracle.lives += 1  # what could not be written down is done again
         self.change()
         try:
             await world.clock.sleep(self.random.choice((1, 12)))
@@ -548,7 +556,7 @@ class Nemesis:
 
     async def lose_journal(self) -> None:
         world = self.world
-        world.oracle.suspect("the journal is lost")
+        self._forget("the journal is lost")
 
         def lost() -> None:
             world.disk.lose()
@@ -560,10 +568,15 @@ class Nemesis:
 
     async def flip_journal(self) -> None:
         world = self.world
-        world.oracle.suspect("a byte of the journal turned over")
+        self._forget("a byte of the journal turned over")
         if not world.service.remembers or world.database.carried:
             world.oracle.numbering_begins_anew()
         await self._between_lives(world.disk.flip)
+
+    def _forget(self, how: str) -> None:
+        world = self.world
+        self.forgotten |= bool(world.record.gap) or world.sync.unproven
+        world.oracle.suspect(how)
 
     def clock_jumps(self) -> None:
         self.world.clock._unix += self.random.choice((-86_400, -5, 5, 86_400))

@@ -69,7 +69,7 @@ class Oracle:
         self.flying = 0
         self.lives = 0
         self.marker_in_life = -1
-        self.markers = 0
+        self.markers: set[str] = set()
         self.licences: set[str] = {"the first start"}
         self.suspects: set[str] = set()
         """What happened that may cost the place; while empty, nobody may suggest a snapshot."""
@@ -111,7 +111,7 @@ class Oracle:
         if whole:
             store.owed, store.picture = set(rows) - self._world.service.refused, self.up_to(seq)
             self.licences = {"it was cut off"}
-            self.markers = 0
+            self.markers = set()
         else:
             store.covered |= labels
 
@@ -179,7 +179,7 @@ class Oracle:
         for event in batch.events:
             self._event(event, request, excused=excused)
         if batch.is_snapshot_end:
-            self._marker()
+            self._marker(request)
 
     @property
     def _snapshot_follows(self) -> bool:
@@ -256,16 +256,15 @@ class Oracle:
             if not owed.undone and owed.what not in refused and owed.what[0] in store.covered
         ]
 
-    def _marker(self) -> None:
+    def _marker(self, request: Request) -> None:
         """O10: one end marker for each snapshot, and none before all its rows are there."""
         store = self._world.service.store
-        names = len(self._world.paths())
-        self.markers += 1
+        self.markers.add(request.header("idempotency-key"))
         if store.owed is None:
-            again = self.markers <= names or self.marker_in_life < self.lives
+            again = len(self.markers) <= len(self._world.paths()) or self.marker_in_life < self.lives
             hold(again or self._world.unsure, "O10", lambda: "an end marker without a snapshot")
             return
-        missing = {what for what in store.owed if not self._newer(what)}
+        missing = {what for what in store.owed - self._world.service.refused if not self._newer(what)}
         hold(not missing or self.suspects, "O10", lambda: f"the end marker comes before {sorted(missing)[:3]}")
         store.owed = None
         store.cursor = max(store.cursor, store.picture)

@@ -79,10 +79,7 @@ _BEGIN = {Event.SNAPSHOT: State.SNAPSHOT, Event.STREAM: State.STREAMING}
 _BUSY = _WORK | _BEGIN
 
 # While draining only the end counts; how the last attempts go is not shown any more.
-_DRAIN = dict.fromkeys((*_TROUBLE, *_BEGIN, Event.SENT, Event.CAUGHT_UP, Event.LOSE, Event.DRAIN), State.DRAINING) | {
-    Event.STOP: State.STOPPED,
-    Event.HALT: State.HALTED,
-}
+_DRAIN = dict.fromkeys(Event, State.DRAINING) | {Event.STOP: State.STOPPED, Event.HALT: State.HALTED}
 
 TABLE: dict[State, dict[Event, State]] = {
     State.STARTING: _BUSY,
