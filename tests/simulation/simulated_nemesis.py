@@ -59,7 +59,7 @@ SITUATIONS = (
     "a gap accepted by hand",
     "the service is wiped",
     "404 with rows acknowledged",
-    "404 for a moment",
+    wire.MISSING,
     "a backup restored",
     "a checkpoint that went back",
     "a checkpoint that nobody gave",
@@ -99,8 +99,9 @@ class Nemesis:
         self.world.fault = self._fault
         self.world.at_step = self._at_step
         self._split = False
+        self._missed = False
         self.forgotten = False
-        """Whether the journal was lost together with the only note of a gap: then a person must ask for the rows."""
+        """Whether a gap was accepted, or the journal lost with the only note of it: then a person asks for the rows."""
 
     @property
     def reached(self):
@@ -126,11 +127,17 @@ class Nemesis:
             return fault
         if request.method == "POST":
             self._watch_sizes(request)
-        elif world.profile != "calm" and world.service.store.checkpoint and self.random.random() < 0.02:
-            self.reached["404 for a moment"] += 1
-            wire.ANSWERS.setdefault("404", wire.Answer(404))
-            return "404"
+        elif self._half_deployed():
+            self.reached[wire.MISSING] += 1
+            return wire.MISSING
         return ""
+
+    def _half_deployed(self) -> bool:
+        """Whether a node that knows nothing yet answers, once: asked again, another one does."""
+        world = self.world
+        chosen = world.profile != "calm" and world.service.store.checkpoint and self.random.random() < 0.02
+        self._missed = bool(chosen and not self._missed)
+        return self._missed
 
     def _watch_sizes(self, request: wire.Request) -> None:
         if len(request.body) > self.world.service.largest:
@@ -426,8 +433,7 @@ class Nemesis:
             if world.record.snapshot is None:
                 world.service.store = backup
                 self.backup = None
-                world.oracle.resumed_behind = None
-                world.oracle.memory.highest = backup.checkpoint
+                world.oracle.put_back(backup)
                 world.unsure = True
                 self.reached["a backup restored"] += 1
 
@@ -534,6 +540,7 @@ class Nemesis:
     def accept_gap(self) -> None:
         if self.world.record.gap:
             self.world.agent.accept_gap("orders")
+            self.forgotten = True
             self.reached["a gap accepted by hand"] += 1
 
     async def look(self) -> None:
@@ -552,6 +559,7 @@ class Nemesis:
             await world.clock.sleep(self.random.choice((1, 12)))
         finally:
             world.disk.full = False
+            world.oracle.lives += 1
         self.reached["the disk is full"] += 1
 
     async def lose_journal(self) -> None:
@@ -575,7 +583,8 @@ class Nemesis:
 
     def _forget(self, how: str) -> None:
         world = self.world
-        self.forgotten |= bool(world.record.gap) or world.sync.unproven
+        flipped = how == "a byte of the journal turned over"  # SQLite drops whatever was logged behind it
+        self.forgotten |= flipped or bool(world.record.gap or world.record.snapshot) or world.sync.unproven
         world.oracle.suspect(how)
 
     def clock_jumps(self) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 import orjson
-from simulated_service import MARK, STATUS, Event, Identity, Request, identity
+from simulated_service import MARK, STATUS, Event, Identity, Request, Store, identity
 
 from fuagent.contract import payload
 from fuagent.contract.payload import Payload
@@ -212,8 +212,9 @@ class Oracle:
         before = memory.rows.setdefault(index, text)
         hold(before == text, "O5", lambda: f"{before!r} came back as {text!r}")
         if before is text:
-            hold(index > memory.highest, "O5", lambda: f"{index} came first after {memory.highest}")
-            memory.highest = index
+            risen = index > memory.highest or identity(event) in self._world.service.refused
+            hold(risen, "O5", lambda: f"{index} came first after {memory.highest}")
+            memory.highest = max(memory.highest, index)
 
     def _arrives(self, what: Identity, event: Event, request: Request, *, excused: bool) -> None:
         """O2, O4: nothing that is owed lies between this change and what the service has."""
@@ -297,6 +298,13 @@ class Oracle:
         self.licences.add(what)
         self.accepted = False
         self.reached[what] += 1
+
+    def put_back(self, store: Store) -> None:
+        """The service is as it was when ``store`` was copied; what it took since comes once more, in order."""
+        self.resumed_behind = None
+        self.memory.highest = store.checkpoint
+        self.last_tx = 0
+        self.newest = {}
 
     def numbering_begins_anew(self) -> None:
         """Both memories of the numbers are gone, or the service begins with nothing."""

@@ -29,6 +29,7 @@ REFUSED = "no connection"
 STALLED = "the request stalls"
 DRIP = "the reply drips"
 EARLY = "answered before the body was read"
+MISSING = "404 for a moment"
 ANSWERS: dict[str, Answer] = {
     "500": Answer(500, b'{"detail":"oh"}'),
     "503": Answer(503),
@@ -101,6 +102,8 @@ class Wire:
 
     def _answer(self, request: Request, fault: str) -> Answer:
         world = self._world
+        if fault == MISSING:
+            return Answer(404)
         if fault in ANSWERS:
             if fault in APPLIED and world.random.random() < 0.5:
                 world.service.answer(request)

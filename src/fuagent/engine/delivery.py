@@ -144,8 +144,11 @@ class Delivery:
                     fix="Answer 2xx to a batch whose events are empty.",
                 )
             needed = needed or outcome.snapshot_needed
-            if needed and not end:
-                break  # one route accepts for the whole sync; asking the next would ask again
+            if needed:
+                # One route accepts for the whole sync: asking the next would ask again.
+                self.suggest = False
+                if not end:
+                    break
         return Outcome(Verdict.ACKNOWLEDGED, snapshot_needed=needed, status=outcome.status)
 
     def _batch(self, part: Parcel | None, *, table: str = "", end: bool = False) -> Batch:

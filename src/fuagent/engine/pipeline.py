@@ -34,6 +34,9 @@ from fuagent.journal import SnapshotRecord
 from fuagent.model import Anchor, Answer, Checkpoint, Place
 
 ASK_AGAIN_EVERY = 5.0
+UNSEEN = 2**32
+"""How far above the journal numbers begin behind a gap where the service tells no checkpoint: it may have taken
+more than the journal could still write down, and no number may come to mean another row."""
 JOURNAL_RETRY = 5.0
 """Seconds until a journal that took no writes is tried again."""
 
@@ -171,7 +174,7 @@ class _Session:
         while True:
             until = await self._pipeline.until(place)
             if sync.snapshot_due() or place is None:
-                place = await self._snapshot.take(place)
+                place = await self._take(place)
             elif sync.ledger.record.gap and sync.settings.on_lost_place == "wait":
                 await self._wait_for_the_service()
             else:
@@ -182,6 +185,16 @@ class _Session:
                 return
             if sync.ledger.record.paused:
                 raise StartAgain
+
+    async def _take(self, place: Place | None) -> Place:
+        try:
+            return await self._snapshot.take(place)
+        except LostPlaceError as error:
+            due = self._sync.ledger.record.snapshot
+            if due is not None and due.tables:
+                # The tables it does not show have lost changes.
+                await self._lost(error)
+            raise
 
     async def _prepare(self) -> None:
         sync = self._sync
@@ -280,9 +293,11 @@ class _Session:
 
     async def _decide(self) -> tuple[start.Row, Checkpoint]:
         sync = self._sync
-        began = sync.clock.monotonic()
+        began: float | None = None
         while True:
             checkpoint = await sync.pusher.checkpoint()
+            # Counted from the first answer: a machine that slept over the question has asked only once.
+            began = sync.clock.monotonic() if began is None else began
             facts = Facts(
                 checkpoint,
                 sync.ledger.record,
@@ -309,8 +324,9 @@ class _Session:
             place = self._whole_transaction(place, anchors, index)
         except LostPlaceError as error:
             sync.lose(f"{error.what} (checkpoint {index})")
-            place = await sync.source.oldest(max(index, record.acknowledged))
             index = max(index, record.acknowledged)
+            unseen = UNSEEN if checkpoint.answer is Answer.NO_ENDPOINT else 0
+            place = await sync.source.oldest(index + unseen)
             sync.journal.forget_anchors()
         else:
             if index < record.acknowledged:

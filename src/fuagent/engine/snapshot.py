@@ -73,6 +73,7 @@ class Snapshot:
         if not done.tables:
             outcome = await sync.delivery.flags(sync.routes(), end=True)
             again = again or outcome.snapshot_needed
+            gap = "" if outcome.snapshot_needed else gap
         assert done.place is not None
         changes = self._done(done, again=again, gap=gap)
         sync.ledger.anchored(done.place, sync.ledger.record.acknowledged, **changes)
@@ -112,7 +113,11 @@ class Snapshot:
         return numbered
 
     async def _changes(self, place: Place | None, running: SnapshotRecord, run: SnapshotRun) -> None:
-        """What changed up to S; a request for a snapshot in reply is this very one."""
+        """What changed up to S; a request for a snapshot in reply is this very one.
+
+        Raises:
+            LostPlaceError: it is not to be had, and this snapshot does not make up for it: it shows some tables alone.
+        """
         origin = place or running.origin
         if origin is None or origin.position == run.place.position:
             return
@@ -122,6 +127,8 @@ class Snapshot:
         try:
             await self._stream.run(rows, origin, passage)
         except LostPlaceError as error:
+            if running.tables:
+                raise
             sync.reporter.notice(f"Rows deleted before this snapshot may remain at the service: {error.what}")
 
     async def _rows(self, run: SnapshotRun, numbered: SnapshotRecord) -> None:

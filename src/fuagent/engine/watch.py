@@ -46,6 +46,7 @@ class Watch:
             return
         self._suggested_at = now
         outcome = await sync.delivery.flags(sync.routes(), end=False)
+        sync.unproven = False
         if not outcome.snapshot_needed:
             return
         if sync.in_snapshot:
