@@ -553,13 +553,13 @@ class Nemesis:
     async def fill_disk(self) -> None:
         world = self.world
         world.disk.full = True
-        world.oracle.lives += 1  # what could not be written down is done again
+        world.oracle.forgets()
         self.change()
         try:
             await world.clock.sleep(self.random.choice((1, 12)))
         finally:
             world.disk.full = False
-            world.oracle.lives += 1
+            world.oracle.forgets()
         self.reached["the disk is full"] += 1
 
     async def lose_journal(self) -> None:
@@ -584,7 +584,7 @@ class Nemesis:
     def _forget(self, how: str) -> None:
         world = self.world
         flipped = how == "a byte of the journal turned over"  # SQLite drops whatever was logged behind it
-        self.forgotten |= flipped or bool(world.record.gap or world.record.snapshot) or world.sync.unproven
+        self.forgotten |= flipped or bool(world.oracle.suspects)
         world.oracle.suspect(how)
 
     def clock_jumps(self) -> None:

@@ -299,6 +299,11 @@ class Oracle:
         self.accepted = False
         self.reached[what] += 1
 
+    def forgets(self) -> None:
+        """What happens now cannot be written down, and so is done again."""
+        self.lives += 1
+        self.accepted = False
+
     def put_back(self, store: Store) -> None:
         """The service is as it was when ``store`` was copied; what it took since comes once more, in order."""
         self.resumed_behind = None

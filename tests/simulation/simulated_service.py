@@ -59,8 +59,10 @@ class Store:
 
     rows: dict[object, Event] = field(default_factory=dict)
     checkpoint: int = 0
-    came: set[object] | None = None
-    """Keys that came since a snapshot was asked for; None when none is awaited."""
+    run: str = ""
+    """The snapshot or stream the last batch belonged to: the first two parts of its key."""
+    came: set[object] = field(default_factory=set)
+    """Keys that came in that run."""
 
     cursor: int = -1
     """The last change, in commit order, up to which everything owed has arrived."""
@@ -79,7 +81,7 @@ class Service:
         self.store = Store()
         self.remembers = True
         self.sweeps = False
-        """Whether rows that did not come in a snapshot it asked for are dropped at the end marker."""
+        """Whether rows that did not come in a snapshot are dropped at its end marker."""
         self.accepts = True
         """Whether a suggestion is answered with ``snapshot_needed``."""
         self.wishes = 0
@@ -114,25 +116,23 @@ class Service:
             self.refused |= set(map(identity, refused))
             return Answer(422, b'{"detail":"a row is not to my liking"}')
         self._applied(request, batch)
-        self._keep(batch)
+        self._keep(batch, request.header("idempotency-key").rpartition(".")[0])
         wanted = self.wishes > 0 or (batch.snapshot_sync_suggested and self.accepts)
         self.wishes = max(0, self.wishes - 1)
-        if wanted:
-            self.store.came = set()
         if self.quiet and not wanted:
             return Answer(204, headers=())
         return Answer(200, orjson.dumps({"snapshot_needed": wanted}))
 
-    def _keep(self, batch: payload.Payload) -> None:
+    def _keep(self, batch: payload.Payload, run: str) -> None:
         store = self.store
+        if run != store.run:
+            store.run, store.came = run, set()
         for event in batch.events:
             store.rows[event["t"], event["id"]] = event
-        if store.came is not None:
-            store.came.update((event["t"], event["id"]) for event in batch.events)
-            if batch.is_snapshot_end:
-                if self.sweeps:
-                    store.rows = {key: event for key, event in store.rows.items() if key in store.came}
-                store.came = None
+        store.came.update((event["t"], event["id"]) for event in batch.events)
+        if batch.is_snapshot_end and self.sweeps and store.came:
+            # A marker sent again after a crash is a run of its own, without rows: it sweeps nothing.
+            store.rows = {key: event for key, event in store.rows.items() if key in store.came}
         store.checkpoint = max(store.checkpoint, batch.last_index or 0)
 
     def rows(self) -> dict[object, Event]:

@@ -252,7 +252,9 @@ class World:
         def noticed(text: str, **facts: object) -> None:
             for opening, situation in said.items():
                 if text.startswith(opening):
-                    self.oracle.accepted &= situation != "a lost place"
+                    if situation == "a lost place":
+                        self.oracle.accepted = False
+                        self.oracle.licences.add(situation)
                     self.oracle.reached[situation] += 1
             self.told(f"notice: {text}")
             notice(text, **facts)

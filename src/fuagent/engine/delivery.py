@@ -147,8 +147,8 @@ class Delivery:
             if needed:
                 # One route accepts for the whole sync: asking the next would ask again.
                 self.suggest = False
-                if not end:
-                    break
+            if not end and not self.suggest:
+                break
         return Outcome(Verdict.ACKNOWLEDGED, snapshot_needed=needed, status=outcome.status)
 
     def _batch(self, part: Parcel | None, *, table: str = "", end: bool = False) -> Batch:

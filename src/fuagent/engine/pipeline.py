@@ -35,8 +35,8 @@ from fuagent.model import Anchor, Answer, Checkpoint, Place
 
 ASK_AGAIN_EVERY = 5.0
 UNSEEN = 2**32
-"""How far above the journal numbers begin behind a gap where the service tells no checkpoint: it may have taken
-more than the journal could still write down, and no number may come to mean another row."""
+"""How far above the journal numbers begin behind a gap where the service tells no checkpoint, or an older one:
+it may have taken more than could still be written down, and no number may come to mean another row."""
 JOURNAL_RETRY = 5.0
 """Seconds until a journal that took no writes is tried again."""
 
@@ -325,13 +325,18 @@ class _Session:
         except LostPlaceError as error:
             sync.lose(f"{error.what} (checkpoint {index})")
             index = max(index, record.acknowledged)
-            unseen = UNSEEN if checkpoint.answer is Answer.NO_ENDPOINT else 0
-            place = await sync.source.oldest(index + unseen)
+            above = index
+            if index > checkpoint.index:
+                above = max(index, *(anchor.place.previous for anchor in anchors)) + UNSEEN
+            place = await sync.source.oldest(above)
             sync.journal.forget_anchors()
         else:
             if index < record.acknowledged:
                 sync.reporter.notice(f"The service went back to {index}; what came after is sent again.")
             sync.unproven = unproven and not sync.settings.trust_checkpoint
+            if self._gap:
+                # Whoever goes back behind this point later must meet the gap again: no log holds what is missing.
+                sync.journal.forget_anchors()
         sync.ledger.anchored(place, index, acknowledged=index, answered=checkpoint.index)
         self._join_tables()
         sync.update_flag()

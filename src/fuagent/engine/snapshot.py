@@ -52,11 +52,11 @@ class Snapshot:
         run = await sync.source.snapshot(due.tables or tuple(table.label for table in sync.tables))
         async with run:
             running = self._begin(due, run, place)
-            await self._changes(place, running, run)
+            reached = await self._changes(place, running, run)
             if not due.tables:
                 # Before the first row a service that accepts is told to expect all of them.
                 await self._watch.suggest()
-            numbered = self._number(run)
+            numbered = self._number(run, reached)
             await self._rows(run, numbered)
         sync.ledger.save(snapshot=replace(sync.ledger.record.snapshot or numbered, stage="rows_done"))
         return await self.finish()
@@ -100,36 +100,39 @@ class Snapshot:
         self._sync.reporter.info("snapshot begins", cause=due.cause, total=run.total, index=run.index)
         return running
 
-    def _number(self, run: SnapshotRun) -> SnapshotRecord:
+    def _number(self, run: SnapshotRun, reached: Place | None) -> SnapshotRecord:
         """Settle the index of the last row: above all that was sent, so that it is seen to arrive."""
         record = self._sync.ledger.record
         assert record.snapshot is not None
-        index = 0 if record.snapshot.tables else max(record.acknowledged + 1, run.index)
-        place = replace(run.place, previous=max(run.place.previous, record.acknowledged, index))
+        sent = max(record.acknowledged, reached.previous if reached else 0)
+        index = 0 if record.snapshot.tables else max(sent + 1, run.index)
+        place = replace(run.place, previous=max(run.place.previous, sent, index))
         # A request before the first row is this snapshot, if it is a whole one.
         again = record.snapshot.again and bool(record.snapshot.tables)
         numbered = replace(record.snapshot, place=place, index=index, again=again)
         self._sync.ledger.save(snapshot=numbered)
         return numbered
 
-    async def _changes(self, place: Place | None, running: SnapshotRecord, run: SnapshotRun) -> None:
-        """What changed up to S; a request for a snapshot in reply is this very one.
+    async def _changes(self, place: Place | None, running: SnapshotRecord, run: SnapshotRun) -> Place | None:
+        """What changed up to S, and the place that reaches; a request for a snapshot in reply is this very one.
 
         Raises:
             LostPlaceError: it is not to be had, and this snapshot does not make up for it: it shows some tables alone.
         """
         origin = place or running.origin
         if origin is None or origin.position == run.place.position:
-            return
+            return place
         sync = self._sync
         rows = sync.source.stream(origin, run.place.position, numbered=place is not None)
         passage = Passage(streaming=place is not None, repeated=place is None)
         try:
-            await self._stream.run(rows, origin, passage)
+            reached = await self._stream.run(rows, origin, passage)
         except LostPlaceError as error:
             if running.tables:
                 raise
             sync.reporter.notice(f"Rows deleted before this snapshot may remain at the service: {error.what}")
+            return place
+        return reached if place else None
 
     async def _rows(self, run: SnapshotRun, numbered: SnapshotRecord) -> None:
         sync = self._sync
