@@ -93,6 +93,8 @@ class SyncRecord:
     """Seconds of streaming owed before the service may ask for the next one."""
     gap: str = ""
     """Why the place was lost, until it is accepted."""
+    lost_at: int = 0
+    """The last acknowledged index when it was lost last."""
     tables: tuple[str, ...] = ()
     """Tables whose rows are all at the service."""
     paused: bool = False

@@ -36,15 +36,19 @@ class Disk:
         if self._cuts:
             self._kept = self._files()
 
-    def killed(self) -> None:
+    def dies(self) -> dict[str, bytes]:
+        """The files as a killed process leaves them: nothing is closed, nothing is tidied up."""
+        return self._files()
+
+    def killed(self, now: dict[str, bytes]) -> None:
         """The process is gone; with a power cut so is, in part, what was not synchronous."""
-        if not self._cuts or not self._kept:
-            return
-        now = self._files()
-        torn = self._torn(now)
+        left = now
+        if self._cuts and self._kept:
+            torn = self._torn(now)
+            left = self._kept | ({f"{FILE}-wal": torn} if torn is not None else {})
         self.lose()
-        for name, data in self._kept.items():
-            (self.directory / name).write_bytes(torn if name == f"{FILE}-wal" and torn is not None else data)
+        for name, data in left.items():
+            (self.directory / name).write_bytes(data)
 
     def _torn(self, now: dict[str, bytes]) -> bytes | None:
         """The log as synced and some bytes more, where it only grew since."""
@@ -68,7 +72,8 @@ class Disk:
             return
         path = self._chance.choice(paths)
         data = bytearray(path.read_bytes())
-        data[self._chance.randrange(len(data))] ^= 1 << self._chance.randrange(8)
+        first_page = self._chance.random() < 0.5
+        data[self._chance.randrange(min(len(data), 200) if first_page else len(data))] ^= 1 << self._chance.randrange(8)
         path.write_bytes(data)
         self._kept = self._files()
 

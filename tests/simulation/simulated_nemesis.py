@@ -216,7 +216,7 @@ class Nemesis:
             (self.purge_too_much, 3),
             (self.fail_over, 2),
             (self.lose_journal, 2),
-            (self.flip_journal, 2),
+            (self.flip_journal, 3),
             (self.unwatch, 2),
             (self.truncate, 1),
             (self.refuse_suggestions, 2),

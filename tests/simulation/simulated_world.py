@@ -278,9 +278,10 @@ class World:
             except Exception:
                 if not self.dead:
                     raise
+        left = self.disk.dies() if kill or self.dead else None
         self.journal.close()
-        if kill or self.dead:
-            self.disk.killed()
+        if left is not None:
+            self.disk.killed(left)
         self.task = self.journal = None
 
     @property

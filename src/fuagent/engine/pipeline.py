@@ -320,6 +320,9 @@ class _Session:
         if checkpoint.answer is Answer.NO_ENDPOINT:
             index = record.acknowledged
         try:
+            if index < record.acknowledged and index <= record.lost_at:
+                # No log holds what is missing there, whatever has made up for it since.
+                raise LostPlaceError(f"the service went back to {index}, behind the place that was lost.")
             place = await sync.source.locate(anchors, index)
             place = self._whole_transaction(place, anchors, index)
         except LostPlaceError as error:
@@ -334,9 +337,6 @@ class _Session:
             if index < record.acknowledged:
                 sync.reporter.notice(f"The service went back to {index}; what came after is sent again.")
             sync.unproven = unproven and not sync.settings.trust_checkpoint
-            if self._gap:
-                # Whoever goes back behind this point later must meet the gap again: no log holds what is missing.
-                sync.journal.forget_anchors()
         sync.ledger.anchored(place, index, acknowledged=index, answered=checkpoint.index)
         self._join_tables()
         sync.update_flag()

@@ -114,7 +114,7 @@ class Sync:
     def lose(self, reason: str) -> None:
         """Record that the place is lost; on disk before anything follows from it."""
         record = self.ledger.record
-        changes: dict[str, object] = {"gap": reason}
+        changes: dict[str, object] = {"gap": reason, "lost_at": record.acknowledged}
         if self.settings.on_lost_place == "snapshot" and record.snapshot is None:
             changes["snapshot"] = SnapshotRecord(cause=BY_LOSS)
         self.ledger.save(**changes)
