@@ -11,7 +11,7 @@ from simulated_service import Store
 from simulated_world import Crash, World, table
 
 from fuagent.errors import TryAgainError
-from fuagent.testing.database import Change, seq_of
+from fuagent.testing.database import Change
 
 REST = 20_000.0
 """Seconds within which a sync has caught up once nothing is broken any more: O16.
@@ -281,7 +281,7 @@ class Nemesis:
             return False
         if world.record.snapshot or world.record.gap:
             return False
-        return seq_of(world.sync.journal.anchors()[0].place.position) >= world.database.end
+        return world.sync.journal.anchors()[0].place.position == world.database.position()
 
     def _told(self) -> str:
         progress, record = self.world.sync.progress, self.world.record

@@ -90,9 +90,10 @@ class Watch:
             return checkpoint
         if checkpoint.index < before:
             await sync.clock.sleep(SECOND_LOOK)
-            checkpoint = await self._once()
-            if checkpoint is None:
-                return None
+            again = await self._once()
+            if again is None or (again.index < before and again != checkpoint):
+                return None  # nodes that disagree are no clear answer
+            checkpoint = again
         moved_back = checkpoint.index < before
         if checkpoint.index != sync.ledger.record.answered:
             sync.ledger.save(answered=checkpoint.index)
