@@ -14,23 +14,22 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
+from fuagent import app_answers, control, drivers, functions
 from fuagent import config as configuration
-from fuagent import control, drivers, preflight
 from fuagent.config import Config, SyncConfig
-from fuagent.engine.agent import BY_OPERATOR, Agent
+from fuagent.engine.agent import Agent
 from fuagent.engine.progress import Progress
 from fuagent.engine.reporter import Reporter
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.sync import Sync
-from fuagent.errors import FuagentError, StateError
 from fuagent.interfaces import Pusher, PusherContext, Source, SourceContext
-from fuagent.journal import Journal, SnapshotRecord, SyncJournal
-from fuagent.model import Finding
+from fuagent.journal import Journal
+from fuagent.model import Finding, Mapping
 from fuagent.version import __version__
 
 Log = structlog.typing.FilteringBoundLogger
@@ -103,19 +102,29 @@ def _agent_id(config: Config, journal: Journal, log: Log) -> str:
 
 def _shape(sync: SyncConfig) -> str:
     """Hash of what decides which rows are sent: tables, filters, delete mode."""
-    told = [sync.tables, sync.exclude, str(sync.mapping.deletes), sync.mapping.delete_field]
+    told: list[object] = [sync.tables, sync.exclude, str(sync.mapping.deletes), sync.mapping.delete_field]
+    if sync.mapping.where or sync.transform:
+        told += [sync.mapping.where, sync.transform]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _settings(sync: SyncConfig, agent_id: str) -> SyncSettings:
+def _mapping(sync: SyncConfig) -> Mapping:
+    if sync.transform is None:
+        return sync.mapping
+    return replace(sync.mapping, transform=functions.transform(sync.transform, f"syncs.{sync.name}.transform"))
+
+
+def settings(sync: SyncConfig, agent_id: str) -> SyncSettings:
+    """What the engine has to know of one sync."""
     return SyncSettings(
         name=sync.name,
         agent_id=agent_id,
-        mapping=sync.mapping,
+        mapping=_mapping(sync),
         deletes_given=sync.deletes_given,
         batch_size=sync.batch_size,
         batch_bytes=sync.batch_bytes,
         batch_wait=sync.batch_wait,
+        whole_transactions=sync.whole_transactions,
         drain=sync.drain,
         on_reject=sync.on_reject,
         rejected_limit=sync.rejected_limit,
@@ -126,7 +135,8 @@ def _settings(sync: SyncConfig, agent_id: str) -> SyncSettings:
     )
 
 
-def _source(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Source:
+def source(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Source:
+    """The source of one sync, made and not yet opened."""
     chosen = setup.config.sources[sync.source]
     context = SourceContext(
         sync=sync.name,
@@ -142,7 +152,8 @@ def _source(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Findi
     return drivers.load_source(chosen.driver)(context)
 
 
-def _pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Pusher:
+def pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Pusher:
+    """The pusher of one sync, made and not yet opened."""
     chosen = setup.config.pushers[sync.pusher]
     context = PusherContext(
         sync=sync.name,
@@ -175,9 +186,9 @@ def _build(setup: Setup, journal: Journal, log: Log) -> Agent:
         progress.rejected = own.rejected_count()
         syncs.append(
             Sync(
-                _settings(sync, agent_id),
-                _source(setup, sync, agent_id, warn),
-                _pusher(setup, sync, agent_id, warn),
+                settings(sync, agent_id),
+                source(setup, sync, agent_id, warn),
+                pusher(setup, sync, agent_id, warn),
                 own,
                 clock,
                 random.random,
@@ -214,7 +225,7 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
             log.warning("configuration", where=finding.where, what=finding.what, fix=finding.fix)
         agent = _build(setup, journal, log)
         log.info("agent starts", version=__version__, syncs=list(setup.config.syncs), state_dir=str(setup.state_dir))
-        async with control.serve(setup.state_dir, _commands(agent, journal)), _watching(agent, watch):
+        async with control.serve(setup.state_dir, app_answers.commands(agent, journal)), _watching(agent, watch):
             forced = await _until_signal(agent, once=once)
         log.info("agent ends", healthy=agent.healthy)
         if forced:
@@ -273,116 +284,3 @@ async def _until_signal(agent: Agent, *, once: bool) -> int:
             with suppress(asyncio.CancelledError):
                 await stopping
     return forced
-
-
-def _commands(agent: Agent, journal: Journal) -> dict[str, control.Command]:
-    async def status(_arguments: dict[str, object]) -> object:
-        await agent.status()
-        return _report(agent.progress, journal, running=True)
-
-    async def snapshot(arguments: dict[str, object]) -> object:
-        return agent.snapshot(str(arguments["sync"]))
-
-    return {"status": status, "snapshot": snapshot}
-
-
-def _report(progress: list[Progress], journal: Journal, *, running: bool) -> dict[str, object]:
-    return {
-        "version": __version__,
-        "running": running,
-        "agent_id": journal.agent_id(),
-        "journal_bytes": journal.size(),
-        "time": time.time(),
-        "syncs": [{**asdict(one), "state": str(one.shown) if running else "not running"} for one in progress],
-    }
-
-
-# ---------------------------------------------------------------- commands
-
-
-async def status(setup: Setup) -> dict[str, object]:
-    """What the running agent tells, or what the journal holds without one."""
-    with suppress(control.NotRunningError):
-        return dict(await control.call(setup.state_dir, "status"))  # type: ignore[call-overload, no-any-return]
-    if not setup.state_dir.exists():
-        raise StateError("nothing ran here yet.", where=str(setup.state_dir), fix="Start the agent with fuagent run.")
-    journal = Journal.open(setup.state_dir)
-    try:
-        told = [_remembered(journal.sync(name)) for name in setup.config.syncs]
-        return _report(told, journal, running=False)
-    finally:
-        journal.close()
-
-
-def _remembered(own: SyncJournal) -> Progress:
-    record = own.record
-    return Progress(
-        own.name,
-        gap=record.gap,
-        rows=record.rows,
-        batches=record.batches,
-        left_out=record.left_out,
-        rejected=own.rejected_count(),
-        index=record.acknowledged,
-        answered=record.answered,
-        tables=record.tables,
-        snapshot_cause=record.snapshot.cause if record.snapshot else "",
-    )
-
-
-async def snapshot(setup: Setup, name: str) -> str:
-    """Ask for a full snapshot of one sync; gives what happens next."""
-    if name not in setup.config.syncs:
-        raise FuagentError(f"there is no sync called {name!r}.", fix=f"Choose one of: {', '.join(setup.config.syncs)}.")
-    with suppress(control.NotRunningError):
-        return str(await control.call(setup.state_dir, "snapshot", sync=name))
-    journal = Journal.open(setup.state_dir)
-    try:
-        own = journal.sync(name)
-        own.save(replace(own.record, snapshot=SnapshotRecord(cause=BY_OPERATOR)))
-    finally:
-        journal.close()
-    return "no agent is running; the snapshot is taken when it starts"
-
-
-async def remove(setup: Setup, source: str) -> list[str]:
-    """Take out of one source's database all that fuagent put there; gives a line for each thing.
-
-    Raises:
-        StateError: an agent is running on it.
-    """
-    if source not in setup.config.sources:
-        raise FuagentError(
-            f"there is no source called {source!r}.", fix=f"Choose one of: {', '.join(setup.config.sources)}."
-        )
-    journal = Journal.open(setup.state_dir)
-    try:
-        agent_id = setup.config.agent_id or journal.agent_id()
-        if agent_id is None:
-            return []
-        lines: list[str] = []
-        for sync in setup.config.syncs.values():
-            if sync.source == source:
-                driver = _source(setup, sync, agent_id, lambda _finding: None)
-                try:
-                    lines += await driver.remove()
-                finally:
-                    await driver.close()
-        return lines
-    finally:
-        journal.close()
-
-
-async def check(setup: Setup) -> list[Finding]:
-    """Everything that would go wrong later, each with its fix. Changes nothing and sends no row."""
-    findings = list(setup.config.warnings)
-    agent_id = setup.config.agent_id or "agent-check"
-    for sync in setup.config.syncs.values():
-        source = _source(setup, sync, agent_id, findings.append)
-        pusher = _pusher(setup, sync, agent_id, findings.append)
-        try:
-            findings += await preflight.check(_settings(sync, agent_id), source, pusher)
-        finally:
-            await source.close()
-            await pusher.close()
-    return list(dict.fromkeys(findings))

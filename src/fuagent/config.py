@@ -28,7 +28,7 @@ from fuagent.config_keys import (
     SourceKeys,
     SyncKeys,
 )
-from fuagent.model import Credential, Deletes, Field, Finding, Level
+from fuagent.model import Credential, Deletes, Fact, Field, Finding, Level, Mask, Secret
 from fuagent.model import Mapping as EventMapping
 
 __all__ = [
@@ -83,6 +83,9 @@ class SyncConfig:
     tables: tuple[str, ...]
     exclude: tuple[str, ...]
     mapping: EventMapping
+    transform: str | None
+    """``package.module:function`` every event goes through."""
+    whole_transactions: bool
     deletes_given: bool
     """False: the service's document may choose; ``mapping.deletes`` is what holds otherwise."""
     batch_size: int
@@ -199,7 +202,11 @@ def _sync(name: str, keys: SyncKeys) -> SyncConfig:
             fields=None if keys.fields is None else _fields(keys.fields),
             deletes=Deletes(keys.deletes or "row"),
             delete_field=keys.delete_field or DELETE_FIELD,
+            where=keys.where.strip(),
+            masks=_masks(keys),
         ),
+        transform=keys.transform,
+        whole_transactions=keys.whole_transactions,
         deletes_given=keys.deletes is not None,
         batch_size=keys.batch_size,
         batch_bytes=keys.batch_bytes,
@@ -216,7 +223,15 @@ def _sync(name: str, keys: SyncKeys) -> SyncConfig:
 
 
 def _fields(rules: Rules) -> tuple[Field, ...]:
-    return tuple(
-        Field(name, constant=rule.value) if isinstance(rule, Constant) else Field(name, column=rule)
-        for name, rule in rules.items()
-    )
+    return tuple(_field(name, rule) for name, rule in rules.items())
+
+
+def _field(name: str, rule: str | Constant | Fact) -> Field:
+    if isinstance(rule, Constant):
+        return Field(name, constant=rule.value)
+    return Field(name, fact=rule) if isinstance(rule, Fact) else Field(name, column=rule)
+
+
+def _masks(keys: SyncKeys) -> tuple[Mask, ...]:
+    salt = Secret(keys.mask_salt) if keys.mask_salt else None
+    return tuple(Mask(column, masked.cover, salt, masked.length) for column, masked in keys.mask.items())

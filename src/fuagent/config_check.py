@@ -24,7 +24,7 @@ from fuagent import config_credential, config_yaml
 from fuagent.config_keys import RESERVED, CredentialKeys, FileKeys, SyncKeys
 from fuagent.config_yaml import Document, Steps
 from fuagent.errors import ConfigError
-from fuagent.model import Finding, Level
+from fuagent.model import Cover, Finding, Level
 
 SECTIONS = {"fuagent.sources": "sources", "fuagent.pushers": "pushers"}
 """Entry-point group of the drivers that a section names."""
@@ -34,7 +34,6 @@ OptionsOf = Callable[[str, str], type[BaseModel]]
 
 DELETE_FIELD = "_deleted"
 
-_LATER = frozenset({"where", "mask", "transform", "whole_transactions"})
 _SHORTEST_REDACTED = 4
 _LONGEST_NAME = 128
 _COMPARED = 200
@@ -140,12 +139,10 @@ class Reading:
         close = _close(key, known)
         if _without_secret(steps) != steps:
             what = "there is a key that no credential has"
-        elif key in _LATER:
-            what = f"{config_yaml.shown(key)} does not exist in this version"
         else:
             what = f"there is no key {config_yaml.shown(key)}"
         fix = f"Did you mean {close[0]}?" if close else f"Remove it. The keys here are: {', '.join(known)}."
-        self.find(steps, what, "Remove it." if key in _LATER else fix)
+        self.find(steps, what, fix)
 
     def sections(self, section: str) -> Iterator[tuple[str, dict[str, object]]]:
         """The named entries of a top-level section that are mappings."""
@@ -231,15 +228,26 @@ class Reading:
         if sync.delete_field is not None and sync.deletes != "mark":
             fix = "Add deletes: mark, or remove delete_field."
             self.find((*steps, "delete_field"), "delete_field counts only with deletes: mark", fix)
+        self._masks(steps, sync)
         mark = (sync.delete_field or DELETE_FIELD) if sync.deletes == "mark" else None
         if mark == RESERVED:
             self.find(
                 (*steps, "delete_field"), "the property index is taken: the event's number goes there", "Rename it."
             )
-        if mark in (sync.fields or {}):
+        if mark in {name.split(".")[0] for name in sync.fields or {}}:
             self.find(
                 (*steps, "fields", str(mark)), "deletes: mark writes this property too", "Set another delete_field."
             )
+
+    def _masks(self, steps: Steps, sync: SyncKeys) -> None:
+        hashed = [name for name, masked in sync.mask.items() if masked.cover is Cover.HASH]
+        if hashed and not sync.mask_salt:
+            what = "mask_salt is missing: without it anybody can find out what a hash stands for by trying"
+            self.find(
+                (*steps, "mask_salt"), what, 'Add mask_salt: "${MASK_SALT}", a long random text that stays the same.'
+            )
+        if sync.mask_salt and not hashed:
+            self.find((*steps, "mask_salt"), "mask_salt counts only where a column is hashed", "Remove it.")
 
     def warn(self, keys: FileKeys | None) -> None:
         """What works today and surprises later."""

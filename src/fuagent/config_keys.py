@@ -15,9 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from fuagent.model import Cover, Fact
+
 NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 RESERVED = "index"
 
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600}
 _SIZE = re.compile(r"([0-9]{1,12})\s*(B|kB|KB|MB|KiB|MiB|)", re.ASCII)
@@ -102,12 +105,12 @@ def _scopes(value: object) -> object:
 
 
 def _property(value: str) -> str:
-    """Names that mean something already, or will, must not be taken as plain ones."""
+    """Names that mean something already must not be taken as plain ones; a dot nests."""
     if value.startswith("$"):
-        raise wrong(f"the change's own {_brief(value)} cannot be sent yet in this version", "Leave it out.")
-    if "." in value:
-        raise wrong(f"nested properties ({_brief(value)}) are not supported yet in this version", "Use a flat name.")
-    if value == RESERVED:
+        raise wrong(f"{_brief(value)} is no name of a property", f"Write property: {_brief(value)}.")
+    if "." in value and not all(value.split(".")):
+        raise wrong("a nested property has an empty name in it", "Write it like customer.email: column.")
+    if value.split(".", maxsplit=1)[0] == RESERVED:
         raise wrong("the property index is taken: the event's number goes there", "Give the column another property.")
     if not value:
         raise wrong("a property needs a name", "Write property: column.")
@@ -125,10 +128,12 @@ class Constant:
     value: str | int | float | bool | None
 
 
-def _rule(value: object) -> str | Constant:
-    """What feeds one property: a column, or ``{constant: value}``."""
+def _rule(value: object) -> str | Constant | Fact:
+    """What feeds one property: a column, a ``$fact`` of the change, or ``{constant: value}``."""
     if isinstance(value, str) and value.startswith("$"):
-        raise wrong(f"the change's own {_brief(value)} cannot be sent yet in this version", "Leave it out.")
+        if value in Fact.__members__.values():
+            return Fact(value)
+        raise wrong(f"a change tells nothing called {_brief(value)}", f"Write one of {', '.join(Fact)}.")
     if isinstance(value, str) and value:
         return value
     if not isinstance(value, dict) or list(value) != ["constant"]:
@@ -139,6 +144,29 @@ def _rule(value: object) -> str | Constant:
     if isinstance(constant, int) and not -_INTEGERS <= constant < _INTEGERS:
         raise wrong("the constant is an integer beyond 64 bits", "Put it in quotes.")
     return Constant(constant)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """How one column is covered; ``length`` counts for truncate alone."""
+
+    cover: Cover
+    length: int = 0
+
+
+def _cover(value: object) -> Masked:
+    if value in (Cover.HASH, Cover.REDACT):
+        return Masked(Cover(str(value)))
+    length = value.get(Cover.TRUNCATE.value) if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(length, int) and not isinstance(length, bool) and 0 < length <= _MAX_LENGTH:
+        return Masked(Cover.TRUNCATE, length)
+    raise wrong("this is no way to mask a column", "Write hash, redact, or {truncate: 3}.")
+
+
+def _function(value: str) -> str:
+    if not _FUNCTION.fullmatch(value):
+        raise wrong("this is not the name of a function", "Write package.module:function.")
+    return value
 
 
 def _select(value: object) -> object:
@@ -200,11 +228,28 @@ Size = Annotated[int, BeforeValidator(_bytes), WithJsonSchema(_SIZE_SCHEMA)]
 Tables = Annotated[list[str], BeforeValidator(_one_or_more), AfterValidator(_tables), WithJsonSchema(_NAMES_SCHEMA)]
 Scopes = Annotated[list[str], BeforeValidator(_scopes), WithJsonSchema(_NAMES_SCHEMA)]
 Rules = Annotated[
-    dict[Annotated[str, AfterValidator(_property)], Annotated[str | Constant, PlainValidator(_rule)]],
+    dict[Annotated[str, AfterValidator(_property)], Annotated[str | Constant | Fact, PlainValidator(_rule)]],
     BeforeValidator(_select),
     Field(min_length=1),
     WithJsonSchema(_FIELDS_SCHEMA),
 ]
+_MASKS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            {"enum": ["hash", "redact"]},
+            {
+                "type": "object",
+                "properties": {"truncate": {"type": "integer", "minimum": 1}},
+                "required": ["truncate"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    "x-type": "mapping column: hash, redact or {truncate: n}",
+}
+Masks = Annotated[dict[str, Annotated[Masked, PlainValidator(_cover)]], WithJsonSchema(_MASKS_SCHEMA)]
+FunctionName = Annotated[str, AfterValidator(_function)]
 OnStatus = Literal["acknowledge", "retry", "halt", "reject", "split"]
 Outcomes = dict[Annotated[int, BeforeValidator(_status), WithJsonSchema({"type": "string"})], OnStatus]
 Params = Annotated[dict[str, object], BeforeValidator(_params), WithJsonSchema({"type": ["object", "null"]})]
@@ -315,8 +360,29 @@ class SyncKeys(Keys):
     fields: Rules | None = Field(
         None,
         description="What an event holds: [names] to select, or property: column to rename, "
-        "or property: {constant: value}. Left out: every column under its own name.",
-        examples=[{"id": "id", "full_name": "name", "country": {"constant": "NL"}}],
+        "property: {constant: value}, or property: $operation and its kin ($table, $schema, $commit_time, $transaction, "
+        "$snapshot). A dot nests: customer.email. Left out: every column under its own name.",
+        examples=[{"id": "id", "customer.name": "name", "country": {"constant": "NL"}, "operation": "$operation"}],
+    )
+    where: str = Field(
+        "",
+        max_length=10_000,
+        description="Only rows that meet this condition over the columns are sent; one that stops meeting it counts as deleted.",
+        examples=["status = 'paid' AND total >= 10"],
+    )
+    mask: Masks = Field(
+        {},
+        description="Columns whose values are covered: hash (keyed with mask_salt), redact, or {truncate: n}. "
+        "A key column can only be hashed.",
+        examples=[{"email": "hash", "phone": "redact", "note": {"truncate": 20}}],
+    )
+    mask_salt: str | None = Field(
+        None, description="Secret that hashes are keyed with; it must stay the same.", examples=["${MASK_SALT}"]
+    )
+    transform: FunctionName | None = Field(
+        None,
+        description="A Python function every event goes through, as a dict; it gives the event to send, or None for none.",
+        examples=["shop_rules.events:tidy"],
     )
     deletes: DeleteMode | None = Field(
         None,
@@ -333,6 +399,11 @@ class SyncKeys(Keys):
     )
     batch_wait: Duration = Field(
         0.0, ge=0, le=3600, description="How long a batch that is not full may wait for more rows.", examples=["500ms"]
+    )
+    whole_transactions: bool = Field(
+        False,
+        description="End a request where a transaction ends, as far as transactions fit into one.",
+        examples=[False],
     )
     timeout: Duration = Field(
         30.0, ge=0.1, le=3600, description="How long one request may take in all.", examples=["30s"]

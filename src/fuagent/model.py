@@ -7,7 +7,7 @@ into a :class:`Batch`, a pusher turns an attempt to deliver it into an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -72,22 +72,77 @@ class Deletes(StrEnum):
     SKIP = "skip"
 
 
+class Fact(StrEnum):
+    """What a property may tell of the change itself, as it is written under ``fields``."""
+
+    OPERATION = "$operation"
+    """``insert``, ``update``, ``delete``, or ``snapshot``."""
+    TABLE = "$table"
+    SCHEMA = "$schema"
+    COMMIT_TIME = "$commit_time"
+    """ISO 8601 in UTC; null in a snapshot."""
+    TRANSACTION = "$transaction"
+    """The source's own name for the transaction; null in a snapshot."""
+    SNAPSHOT = "$snapshot"
+    """Whether the row comes from a snapshot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One property of the event: a column, a constant, or a ``$name`` of the change itself."""
+    """One property of the event: a column, a constant, or a fact of the change itself.
+
+    A dot in ``name`` nests: ``customer.email`` is the property ``email`` of the object ``customer``.
+    """
 
     name: str
     column: str | None = None
     constant: object = None
+    fact: Fact | None = None
+
+
+class Cover(StrEnum):
+    """How a column is made unreadable."""
+
+    HASH = "hash"
+    REDACT = "redact"
+    TRUNCATE = "truncate"
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """What becomes of one column's values, in snapshot and stream alike; NULL stays null.
+
+    ``salt`` belongs to HASH, ``length`` (characters kept) to TRUNCATE.
+    """
+
+    column: str
+    cover: Cover
+    salt: Secret | None = None
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A function of the user's: an event as it would be sent, without its index, to an event or None (leave it out)."""
+
+    name: str
+    """``package.module:function``."""
+    function: Callable[[dict[str, object]], dict[str, object] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """How rows become events. ``fields`` None means every column under its own name."""
+    """How rows become events. ``fields`` None means every column under its own name.
+
+    ``where`` is a condition over the columns; only rows that meet it are sent.
+    """
 
     fields: tuple[Field, ...] | None = None
     deletes: Deletes = Deletes.ROW
     delete_field: str = "_deleted"
+    where: str = ""
+    masks: tuple[Mask, ...] = ()
+    transform: Transform | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +276,8 @@ class Rows:
     """Row images that this sync's settings keep back (counted, never silent)."""
     source_time: float | None = None
     """Unix time of the commit where the log says it."""
+    refused: str = ""
+    """Why this one row cannot be sent (a transform failed on it): it goes the way of ``on_reject``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +318,8 @@ class Outcome:
     snapshot_needed: bool = False
     retry_after: float | None = None
     """Seconds the service asked for; a floor for the next attempt."""
+    case: str = ""
+    """Which case of the contract's table this is, for counting; empty where the table was not asked."""
 
 
 class Answer(Enum):

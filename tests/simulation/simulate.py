@@ -44,7 +44,7 @@ def play(seed: int, bug: str = "") -> Played:
         with planted(bug):
             nemesis = Nemesis(seed)
             nemesis.play()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this seed's finding
+    except Exception as error:
         played.failure = f"{type(error).__name__}: {error}"
         if nemesis:
             tail = "\n    ".join(nemesis.world.lines[-25:])
@@ -67,11 +67,11 @@ def report(played: list[Played], seconds: float) -> str:
     """What a run of seeds showed, in words."""
     reached = sum((one.reached for one in played), Counter())
     failed = [one for one in played if one.failure]
+    hours = sum(one.simulated for one in played) / 3600
     total = sha256("".join(one.digest for one in played).encode()).hexdigest()
     lines = [
         f"Simulation: seeds {played[0].seed} to {played[-1].seed}, {len(failed)} failed.",
-        f"{sum(one.requests for one in played)} batches, {sum(one.simulated for one in played) / 3600:.0f} hours of"
-        f" simulated time in {seconds:.0f} s.",
+        f"{sum(one.requests for one in played)} batches, {hours:.0f} hours of simulated time in {seconds:.0f} s.",
         f"Digest of everything on the wire and every step: {total[:32]}",
         "",
         "Situations reached, and how often:",
@@ -95,7 +95,7 @@ def main() -> int:
     with ProcessPoolExecutor() as pool:
         played = list(pool.map(play, seeds, [given.bug] * len(seeds), chunksize=10))
     text = report(played, time.monotonic() - began)
-    print(text)
+    sys.stdout.write(text + "\n")
     if given.report:
         given.report.write_text(text + "\n", encoding="utf-8")
     whole = given.seeds >= 200 and not given.bug

@@ -244,4 +244,3 @@ def planted(name: str) -> Iterator[None]:
     finally:
         for one in reversed(patches):
             one.stop()
-

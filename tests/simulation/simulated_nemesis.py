@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import simulated_wire as wire
-from simulated_oracle import Broken, hold
+from simulated_oracle import BrokenPromiseError, hold
 from simulated_service import Store
 from simulated_world import Crash, World, table
 
@@ -111,14 +111,13 @@ class Nemesis:
         """Live it.
 
         Raises:
-            Broken: a promise does not hold.
+            BrokenPromiseError: a promise does not hold.
         """
         self.world.run(self._story)
 
     # ------------------------------------------------------------ hand-overs
 
     def _fault(self, request: wire.Request) -> str:
-        world = self.world
         if self.away:
             return wire.REFUSED
         if self.wires:
@@ -235,7 +234,7 @@ class Nemesis:
             await self._mend()
         elif world.task.done() and not world.dead:
             world.task.result()
-            raise Broken(f"the sync ended by itself: {world.sync.progress.state}")
+            raise BrokenPromiseError(f"the sync ended by itself: {world.sync.progress.state}")
         if world.dead:
             await world.end()
             world.begin()

@@ -33,13 +33,13 @@ class Owed:
     undone: bool = False
 
 
-class Broken(AssertionError):
+class BrokenPromiseError(AssertionError):
     """The promise that does not hold, by its name."""
 
 
 def hold(holds: object, promise: str, told: Callable[[], str]) -> None:
     if not holds:
-        raise Broken(f"{promise}: {told()}")
+        raise BrokenPromiseError(f"{promise}: {told()}")
 
 
 @dataclass(slots=True)

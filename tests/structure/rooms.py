@@ -8,7 +8,19 @@ Everyone may import ``model``, ``errors`` and ``version``, which import nothing.
 EVERYONE = ("model", "errors", "version")
 
 _LOWER: tuple[str, ...] = (
-    *("interfaces", "wire", "contract", "journal", "control", "console", "logs", "encode", "sources", "pushers"),
+    *(
+        "interfaces",
+        "functions",
+        "wire",
+        "contract",
+        "journal",
+        "control",
+        "console",
+        "logs",
+        "encode",
+        "sources",
+        "pushers",
+    ),
     *("engine", "config", "drivers", "receiver", "testing", "preflight"),
 )
 
@@ -20,6 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "wire": (),
     "contract": (),
     "journal": (),
+    "functions": (),
     "control": (),
     "logs": ("contract.text",),
     "console": (),

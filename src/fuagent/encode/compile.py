@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from math import isfinite
 from operator import itemgetter
@@ -27,14 +27,36 @@ from typing import Any, cast
 
 import orjson
 
+from fuagent.encode import where
+from fuagent.encode.masks import masked
 from fuagent.encode.plan import INDEX, Plan, Slot, plan
 from fuagent.encode.shown import shown
+from fuagent.encode.transform import Unfit, transformed
 from fuagent.encode.values import converter, not_finite, not_json
 from fuagent.errors import HaltSyncError
-from fuagent.model import TableSpec, Texts
+from fuagent.model import Fact, TableSpec, Texts, Transform
+
+SNAPSHOT = "snapshot"
+"""What ``$operation`` says of a row that a snapshot found."""
 
 Values = tuple[object, ...]
 Event = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the changes that rows come from, where the mapping tells it (``$operation`` and its kin).
+
+    ``operations`` runs beside the rows; None for rows of a snapshot. ``commit_time`` is ISO 8601 in UTC.
+    """
+
+    operations: Sequence[str] | None = None
+    commit_time: str | None = None
+    transaction: str | None = None
+
+
+STORED = Facts()
+"""Rows as a snapshot finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +68,31 @@ class Encoder:
     """Names of an event's properties in order, the index (always last) left out."""
     marks: bool
     """Whether every event says if its row was deleted."""
+    facts: frozenset[Fact]
+    """What events tell of the change itself: pass it in :class:`Facts`."""
+    where: where.Test | None
+    """Which rows, in the frame compiled for, are to be sent at all; None for all of them."""
+    transform: Transform | None
+    """A function every event is to go through: see :meth:`transformed`."""
     _row: _Shape
     _key: _Shape
 
+    def fits(self, rows: Sequence[Values]) -> list[bool]:
+        """Which rows meet the condition of the sync."""
+        meets = self.where
+        return [True] * len(rows) if meets is None else [meets(row) is True for row in rows]
+
+    def transformed(self, texts: Sequence[bytes], indexes: Sequence[int] | None) -> list[bytes | Unfit | None]:
+        """Events (written without an index) through the transform: new texts, None for one left out, or Unfit."""
+        assert self.transform is not None
+        return transformed(self.transform, texts, indexes)
+
     def rows(
-        self, rows: Sequence[Values], indexes: Iterable[int] | None = None, deleted: Iterable[bool] | None = None
+        self,
+        rows: Sequence[Values],
+        indexes: Iterable[int] | None = None,
+        deleted: Iterable[bool] | None = None,
+        facts: Facts = STORED,
     ) -> Sequence[bytes]:
         """One event per row, each row a tuple of all the table's columns in order, in the frame compiled for.
 
@@ -58,15 +100,16 @@ class Encoder:
             rows: The rows.
             indexes: Their indexes, written as the last property; None for rows without.
             deleted: Which of them are deleted rows, where deletes are marked; None means none is.
+            facts: What is told of the changes they come from.
 
         Raises:
             HaltSyncError: a value cannot be written as the service's document wants it.
         """
-        return self._row.write(rows, indexes, deleted, self.table)
+        return self._row.write(rows, indexes, deleted, facts, self.table)
 
     def keys(self, keys: Sequence[Values], indexes: Iterable[int] | None = None) -> Sequence[bytes]:
         """One event per old key, marked as deleted and carrying the key's columns alone."""
-        return self._key.write(keys, indexes, repeat(True), self.table)
+        return self._key.write(keys, indexes, repeat(True), STORED, self.table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +136,16 @@ def compile_encoder(spec: TableSpec, frame: Frame = BARE) -> Encoder:
     """
     made = plan(spec)
     label = spec.table.label
-    key = tuple(Slot(slot.name, place, slot.form) for place, slot in enumerate(made.key))
+    key = tuple(replace(slot, column=place) for place, slot in enumerate(made.key))
+    condition = spec.mapping.where
     names = tuple(slot.name for slot in made.slots) + ((made.mark,) if made.mark is not None else ())
     return Encoder(
         label,
         names,
         made.mark is not None,
+        frozenset(slot.fact for slot in made.slots if slot.fact is not None),
+        where.read(condition, spec.table, frame.before) if condition else None,
+        spec.mapping.transform,
         _Shape.build(made, len(spec.table.columns), frame),
         _Shape.build(Plan(key, made.mark, ()), len(key), BARE),
     )
@@ -115,34 +162,46 @@ class _Shape:
     nulls_each: int
     """How often every event's own text says null: in names and constants."""
     marked: bool
+    tells: bool
+    """Whether each event tells its operation."""
 
     @classmethod
     def build(cls, made: Plan, width: int, frame: Frame) -> _Shape:
         """Generate them for rows of ``width`` values in ``frame``."""
         values: dict[str, object] = {}
         for number, slot in enumerate(made.slots):
-            if slot.column is None:
+            if slot.column is not None:
+                if write := _writer(slot):
+                    values[f"f{number}"] = write
+            elif slot.fact is None:
                 values[f"k{number}"] = orjson.Fragment(slot.constant)
-            elif convert := converter(slot.form):
-                values[f"f{number}"] = convert
-        own = {slot.name: orjson.Fragment(slot.constant or b"0") for slot in made.slots}
+        own = _nested([(slot.path, orjson.Fragment(slot.constant or b"0")) for slot in made.slots])
         return cls(
             _generate(_events(made, _row(made, width, frame), indexed=False), values),
             _generate(_events(made, _row(made, width, frame), indexed=True), values),
             _null_counter([slot.column for slot in made.slots if slot.column is not None], width, frame),
             orjson.dumps({**own, made.mark or "": 0}).count(b"null"),
             made.mark is not None,
+            any(slot.fact is Fact.OPERATION for slot in made.slots),
         )
 
     def write(
-        self, rows: Sequence[Values], indexes: Iterable[int] | None, deleted: Iterable[bool] | None, label: str
+        self,
+        rows: Sequence[Values],
+        indexes: Iterable[int] | None,
+        deleted: Iterable[bool] | None,
+        facts: Facts,
+        label: str,
     ) -> Sequence[bytes]:
         """The rows as events, as JSON text."""
         extras = () if indexes is None else (indexes,)
         if self.marked:
             extras = (repeat(False) if deleted is None else deleted, *extras)
+        if self.tells:
+            extras = (repeat(SNAPSHOT) if facts.operations is None else facts.operations, *extras)
         source = zip(rows, *extras, strict=False) if extras else rows
-        events = (self.plain if indexes is None else self.indexed)(source)
+        make = self.plain if indexes is None else self.indexed
+        events = make(source, facts.commit_time, facts.transaction, facts.operations is None)
         try:
             return self._text(rows, events)
         except orjson.JSONEncodeError:
@@ -177,24 +236,46 @@ def _spelled_out(events: list[Event]) -> bool:
             if isinstance(value, float) and not isfinite(value):
                 event[name] = not_finite(value)
                 found = True
+            elif isinstance(value, dict):
+                found |= _spelled_out([value])
     return found
+
+
+def _writer(slot: Slot) -> Callable[[object], object] | None:
+    """The function a column's values go through; None where they are fine as they are."""
+    convert = converter(slot.form)
+    return convert if slot.mask is None else masked(slot.mask, convert)
+
+
+def _nested(fed: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+    """Values by path as objects in objects."""
+    whole: dict[str, Any] = {}
+    for (*outer, name), value in fed:
+        inner = whole
+        for step in outer:
+            inner = inner.setdefault(step, {})
+        inner[name] = value
+    return whole
 
 
 # ------------------------------------------------------------------ generated code
 
 
 def _generate(element: ast.ListComp, values: dict[str, object]) -> Callable[..., Any]:
-    function = ast.parse("lambda rows: None", mode="eval")
+    function = ast.parse("lambda rows, time, transaction, snapshot: None", mode="eval")
     cast("ast.Lambda", function.body).body = element
     return cast("Callable[..., Any]", eval(compile(ast.fix_missing_locations(function), "<encoder>", "eval"), values))  # noqa: S307 - a tree of our own making
 
 
 def _events(made: Plan, row: ast.Tuple, *, indexed: bool) -> ast.ListComp:
     """``[{name: c0, name: f1(c1), …, "index": n} for (c0, c1, …), d, n in rows]``."""
-    keys: list[ast.expr | None] = [ast.Constant(slot.name) for slot in made.slots]
-    values = [_value(number, slot) for number, slot in enumerate(made.slots)]
+    whole = _nested([(slot.path, _value(number, slot)) for number, slot in enumerate(made.slots)])
+    keys: list[ast.expr | None] = [ast.Constant(name) for name in whole]
+    values = [_display(value) for value in whole.values()]
     target: ast.expr = row
     extras = []
+    if any(slot.fact is Fact.OPERATION for slot in made.slots):
+        extras.append(_store("o"))
     if made.mark is not None:
         keys.append(ast.Constant(made.mark))
         values.append(_load("d"))
@@ -208,11 +289,28 @@ def _events(made: Plan, row: ast.Tuple, *, indexed: bool) -> ast.ListComp:
     return _comprehension(ast.Dict(keys, values), target)
 
 
+def _display(value: ast.expr | dict[str, Any]) -> ast.expr:
+    """A value, or a dict display for what is nested."""
+    if not isinstance(value, dict):
+        return value
+    return ast.Dict([ast.Constant(name) for name in value], [_display(inner) for inner in value.values()])
+
+
+_TOLD = {
+    Fact.OPERATION: "o",
+    Fact.COMMIT_TIME: "time",
+    Fact.TRANSACTION: "transaction",
+    Fact.SNAPSHOT: "snapshot",
+}
+
+
 def _value(number: int, slot: Slot) -> ast.expr:
+    if slot.fact is not None:
+        return _load(_TOLD[slot.fact])
     if slot.column is None:
         return _load(f"k{number}")
     column = _load(f"c{slot.column}")
-    return ast.Call(_load(f"f{number}"), [column], []) if converter(slot.form) else column
+    return ast.Call(_load(f"f{number}"), [column], []) if _writer(slot) else column
 
 
 def _row(made: Plan, width: int, frame: Frame) -> ast.Tuple:

@@ -15,28 +15,40 @@ import orjson
 from fuagent.contract.payload import Form, form
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
-from fuagent.model import Column, Deletes, EventSchema, Property, TableSpec
+from fuagent.model import Column, Cover, Deletes, EventSchema, Fact, Kind, Mask, Property, TableSpec
 
 INDEX = "index"
 _BOOLEAN = frozenset({"boolean"})
+_STRING = frozenset({"string"})
+_OBJECT = frozenset({"object"})
 _WHOLE = frozenset({"integer", "number"})
 _TYPES = {
     type(None): frozenset({"null"}),
     bool: _BOOLEAN,
     int: _WHOLE,
     float: frozenset({"number"}),
-    str: frozenset({"string"}),
+    str: _STRING,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One property: fed by the column at place ``column`` of the row, or by a constant's JSON text."""
+    """One property: fed by the column at place ``column`` of the row, by a constant's JSON text, or by a fact.
 
-    name: str
+    ``path`` are the names that lead to it through nested objects; one, for most.
+    """
+
+    path: tuple[str, ...]
     column: int | None = None
     form: Form = Form.DYNAMIC
     constant: bytes = b""
+    mask: Mask | None = None
+    fact: Fact | None = None
+
+    @property
+    def name(self) -> str:
+        """The property as people write it."""
+        return ".".join(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ def plan(spec: TableSpec) -> Plan:
     label = spec.table.label
     mark = spec.mapping.delete_field if spec.mapping.deletes is Deletes.MARK else None
     slots = _slots(spec)
-    _names(label, [slot.name for slot in slots], mark)
+    _names(label, [slot.path for slot in slots], mark)
     if spec.schema is not None:
         _satisfied(spec.schema, slots, mark, label)
     made = Plan(slots, mark, _key(spec, slots) if mark is not None else ())
@@ -72,57 +84,121 @@ def plan(spec: TableSpec) -> Plan:
 
 def _slots(spec: TableSpec) -> tuple[Slot, ...]:
     columns = {column.name: (place, column) for place, column in enumerate(spec.table.columns)}
+    masks = _masks(spec, columns)
     if spec.mapping.fields is None:
-        return tuple(_fed(spec, column.name, *columns[column.name]) for column in spec.table.columns)
+        return tuple(_fed(spec, (name,), place, column, masks) for name, (place, column) in columns.items())
     slots = []
     for field in spec.mapping.fields:
-        if field.column is None:
-            slots.append(Slot(field.name, constant=_constant(spec, field.name, field.constant)))
+        path = tuple(field.name.split("."))
+        if field.fact is not None:
+            slots.append(_told(spec, path, field.fact))
+        elif field.column is None:
+            slots.append(Slot(path, constant=_constant(spec, path, field.constant)))
         elif field.column in columns:
-            slots.append(_fed(spec, field.name, *columns[field.column]))
+            slots.append(_fed(spec, path, *columns[field.column], masks))
         else:
             raise _no_column(spec, field.column)
     return tuple(slots)
 
 
-def _fed(spec: TableSpec, name: str, place: int, column: Column) -> Slot:
-    wanted = spec.schema.properties.get(name) if spec.schema else None
+def _masks(spec: TableSpec, columns: dict[str, tuple[int, Column]]) -> dict[str, Mask]:
+    """Masks by column, each of which must be there: a name misspelled would leave its column readable."""
+    masks = {mask.column: mask for mask in spec.mapping.masks}
+    for name, mask in masks.items():
+        if name not in columns:
+            raise _no_column(spec, name, "mask")
+        if name in spec.table.key and mask.cover is not Cover.HASH:
+            raise HaltSyncError(
+                f'key column "{shown(name)}" of table {shown(spec.table.label)} cannot be masked by {mask.cover}: '
+                "different rows would look the same",
+                where="mask",
+                fix=f"write {shown(name)}: hash",
+            )
+    return masks
+
+
+def _fed(spec: TableSpec, path: tuple[str, ...], place: int, column: Column, masks: dict[str, Mask]) -> Slot:
+    mask = masks.get(column.name)
+    name, nested = ".".join(path), len(path) > 1
+    if mask is not None:
+        if mask.cover is Cover.TRUNCATE and column.kind not in (Kind.TEXT, Kind.DYNAMIC, Kind.OTHER):
+            raise HaltSyncError(
+                f'column "{shown(column.name)}" of table {shown(spec.table.label)} is no text and cannot be truncated',
+                where="mask",
+                fix=f"write {shown(column.name)}: redact",
+            )
+        if spec.schema is not None and not nested:
+            _typed(spec.schema, name, _STRING, "what its mask leaves")
+        return Slot(path, place, form(column, None, where=""), mask=mask)
+    wanted = spec.schema.properties.get(name) if spec.schema and not nested else None
     where = f"{spec.schema.where}.properties.{shown(name)}" if spec.schema else ""
-    return Slot(name, place, form(column, wanted, where=where))
+    return Slot(path, place, form(column, wanted, where=where))
 
 
-def _constant(spec: TableSpec, name: str, value: object) -> bytes:
+_FACT_TYPES = {Fact.SNAPSHOT: _BOOLEAN, Fact.COMMIT_TIME: _STRING | {"null"}, Fact.TRANSACTION: _STRING | {"null"}}
+
+
+def _told(spec: TableSpec, path: tuple[str, ...], fact: Fact) -> Slot:
+    if spec.schema is not None and len(path) == 1:
+        _typed(spec.schema, path[0], _FACT_TYPES.get(fact, _STRING), f"{fact}, given for it under fields,")
+    known = {Fact.TABLE: spec.table.name, Fact.SCHEMA: spec.table.schema}
+    if fact in known:
+        return Slot(path, constant=orjson.dumps(known[fact]))
+    return Slot(path, fact=fact)
+
+
+def _constant(spec: TableSpec, path: tuple[str, ...], value: object) -> bytes:
     try:
         text = orjson.dumps(value)
     except TypeError as error:
-        raise HaltSyncError(f'the constant for property "{shown(name)}" cannot be written as JSON') from error
-    if spec.schema is not None:
-        _typed(spec.schema, name, _TYPES.get(type(value), frozenset()), "the constant given for it under fields")
+        name = shown(".".join(path))
+        raise HaltSyncError(f'the constant for property "{name}" cannot be written as JSON') from error
+    if spec.schema is not None and len(path) == 1:
+        _typed(spec.schema, path[0], _TYPES.get(type(value), frozenset()), "the constant given for it under fields")
     return text
 
 
-def _no_column(spec: TableSpec, name: str) -> HaltSyncError:
+def _no_column(spec: TableSpec, name: str, where: str = "fields") -> HaltSyncError:
     names = [column.name for column in spec.table.columns]
     by_case = [other for other in names if other.casefold() == name.casefold()]
     close = by_case or get_close_matches(name, names, 1)
-    fix = f'write "{shown(close[0])}" under fields' if close else f"its columns are {shown(', '.join(names))}"
-    return HaltSyncError(f'table {shown(spec.table.label)} has no column "{shown(name)}"', where="fields", fix=fix)
+    fix = f'write "{shown(close[0])}" under {where}' if close else f"its columns are {shown(', '.join(names))}"
+    return HaltSyncError(f'table {shown(spec.table.label)} has no column "{shown(name)}"', where=where, fix=fix)
 
 
-def _names(label: str, names: list[str], mark: str | None) -> None:
+def _names(label: str, paths: list[tuple[str, ...]], mark: str | None) -> None:
     """No two properties may share a name, nor differ by case alone: some readers cannot tell these apart."""
-    taken: dict[str, str] = {}
-    for name in [*names, *([mark] if mark is not None else [])]:
-        if name.casefold() == INDEX:
+    taken: dict[tuple[str, ...], str] = {}
+    for path in [*paths, *([(mark,)] if mark is not None else [])]:
+        name = ".".join(path)
+        if path[0].casefold() == INDEX:
             raise HaltSyncError(
                 f'table {shown(label)} would write a column as "{shown(name)}", where the event\'s own number goes: '
                 "it must be renamed",
                 fix="give it another property under fields",
             )
-        if name.casefold() in taken:
-            raise _collision(label, taken[name.casefold()], name)
-        taken[name.casefold()] = name
+        if len(path) > 1 and not all(path):
+            raise HaltSyncError(f'property "{shown(name)}" has an empty name in it', fix="write it like customer.email")
+        for other, known in taken.items():
+            _apart(label, path, name, other, known)
+        taken[path] = name
         _unicode(label, name)
+
+
+def _apart(label: str, path: tuple[str, ...], name: str, other: tuple[str, ...], known: str) -> None:
+    """See that two properties can stand in one event: side by side, or in the same object."""
+    for mine, theirs in zip(path, other, strict=False):
+        if mine.casefold() != theirs.casefold():
+            return
+        if mine != theirs:
+            raise _collision(label, known, name)
+    if len(path) == len(other):
+        raise _collision(label, known, name)
+    short, long = sorted((name, known), key=len)
+    raise HaltSyncError(
+        f'property "{shown(long)}" of table {shown(label)} lies inside "{shown(short)}", which is a value of its own',
+        fix="rename one under fields",
+    )
 
 
 def _collision(label: str, one: str, other: str) -> HaltSyncError:
@@ -143,7 +219,7 @@ def _unicode(label: str, name: str) -> None:
 
 def _satisfied(schema: EventSchema, slots: tuple[Slot, ...], mark: str | None, label: str) -> None:
     """Every required property is fed, none is sent that the document forbids, our own are of the right type."""
-    names = {slot.name for slot in slots} | ({mark} if mark is not None else set())
+    names = {slot.path[0] for slot in slots} | ({mark} if mark is not None else set())
     missing = sorted(schema.required - names)
     if INDEX in missing:
         raise HaltSyncError(
@@ -157,6 +233,8 @@ def _satisfied(schema: EventSchema, slots: tuple[Slot, ...], mark: str | None, l
             where=schema.where,
             fix=f'map a column or a constant to "{shown(missing[0])}" under fields, or make the property optional',
         )
+    for name in sorted({slot.path[0] for slot in slots if len(slot.path) > 1}):
+        _typed(schema, name, _OBJECT, "what is nested in it under fields")
     if mark is not None:
         _typed(schema, mark, _BOOLEAN, "the mark of deleted rows")
     _typed(schema, INDEX, _WHOLE, "the event's number")
@@ -198,7 +276,7 @@ def _key(spec: TableSpec, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
 
 
 def _key_marks(schema: EventSchema, made: Plan, label: str) -> None:
-    missing = sorted(schema.required - {slot.name for slot in made.key} - {made.mark})
+    missing = sorted(schema.required - {slot.path[0] for slot in made.key} - {made.mark})
     if missing:
         raise HaltSyncError(
             f'the service requires the property "{shown(missing[0])}", but the mark for an old key of table '

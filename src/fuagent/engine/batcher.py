@@ -100,6 +100,11 @@ class Parcel:
         """Row images that settings kept back, counted with the piece that ends their Rows."""
         return sum(piece.rows.left_out for piece in self.pieces if piece.whole)
 
+    @property
+    def refused(self) -> str:
+        """Why its one row cannot be sent; empty for rows that can."""
+        return next((piece.rows.refused for piece in self.pieces if piece.high > piece.low), "")
+
     def events(self) -> Sequence[bytes]:
         """Its rows as JSON text, in order; still joined where no piece had to be cut."""
         each = [events for piece in self.pieces if (events := piece.events())]
@@ -152,6 +157,11 @@ class SizeLimit:
             self._good = 0
 
 
+def _ends(piece: Piece) -> bool:
+    """Whether a transaction ends with this piece."""
+    return piece.whole and piece.rows.boundary
+
+
 class Batcher:
     """Holds what was read and not yet taken.
 
@@ -160,10 +170,20 @@ class Batcher:
         limit: Most bytes in a parcel; a single row may be larger.
         overhead: Bytes of a body beside its rows.
         route: Gives the route of a table; parcels do not mix routes.
+        whole_transactions: Whether a parcel ends where a transaction does, as far as one fits into it.
     """
 
-    def __init__(self, rows: int, limit: SizeLimit, overhead: int, route: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        rows: int,
+        limit: SizeLimit,
+        overhead: int,
+        route: Callable[[str], str],
+        *,
+        whole_transactions: bool = False,
+    ) -> None:
         self._most = rows
+        self._whole = whole_transactions
         self._limit = limit
         self._overhead = overhead
         self._route = route
@@ -194,8 +214,33 @@ class Batcher:
 
     def take(self) -> Parcel | None:
         """The next parcel, or None when nothing is waiting. A parcel may hold no row, only progress."""
-        if not self._waiting:
+        if not self._waiting or (self._whole and not self.full and not self._has_end):
             return None
+        pieces = self._next()
+        if self._whole:
+            self._back_to_an_end(pieces)
+        return Parcel(tuple(pieces))
+
+    @property
+    def _has_end(self) -> bool:
+        """Whether a transaction ends in what is waiting."""
+        return any(piece.rows.boundary for piece in self._waiting)
+
+    def _back_to_an_end(self, pieces: list[Piece]) -> None:
+        """Give back what stands behind the last transaction end; all of it is taken where there is none."""
+        if not any(_ends(piece) for piece in pieces):
+            return
+        while not _ends(pieces[-1]):
+            piece = pieces.pop()
+            rest = self._waiting[0] if self._waiting else None
+            if rest is not None and rest.rows is piece.rows:
+                self._waiting.popleft()
+                self._taken(rest.high - rest.low, rest.size)
+                piece = Piece(piece.rows, piece.low, rest.high, piece.size + rest.size)
+            self._waiting.appendleft(piece)
+            self._taken(piece.low - piece.high, -piece.size)
+
+    def _next(self) -> list[Piece]:
         pieces: list[Piece] = []
         versions: dict[str, int] = {}
         room = self._most
@@ -214,7 +259,9 @@ class Batcher:
             room -= fits - piece.low
             space -= taken + (fits - piece.low)
             self._taken(fits - piece.low, taken)
-        return Parcel(tuple(pieces))
+            if piece.rows.refused:
+                break  # it goes nowhere, and alone
+        return pieces
 
     def _taken(self, rows: int, size: int) -> None:
         self._rows -= rows
@@ -225,6 +272,8 @@ class Batcher:
         rows = self._waiting[0].rows
         if not versions or not rows.rows:
             return True
+        if rows.refused:
+            return False
         if rows.table in versions:
             return versions[rows.table] == rows.version
         return self._route(next(iter(versions))) == self._route(rows.table)

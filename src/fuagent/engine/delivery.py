@@ -109,8 +109,7 @@ class Delivery:
         waiting = [parcel]
         while waiting:
             part = waiting.pop()
-            batch = self._batch(part)
-            outcome, attempts = await self._until_clear(batch)
+            outcome, attempts = await self._attempted(part)
             if outcome.verdict is Verdict.ACKNOWLEDGED:
                 tally.passed += part.count
                 self._rejected_alone = 0
@@ -129,6 +128,12 @@ class Delivery:
         self._judge(parcel, tally)
         for done in held:
             yield done
+
+    async def _attempted(self, part: Parcel) -> tuple[Outcome, int]:
+        """What became of ``part``; one whose row cannot be sent is refused without asking anybody."""
+        if part.refused:
+            return Outcome(Verdict.REJECTED, part.refused), 0
+        return await self._until_clear(self._batch(part))
 
     async def flags(self, tables: tuple[str, ...], *, end: bool) -> Outcome:
         """Send an empty batch to the route of each of ``tables``: the end marker, or the suggestion alone."""
@@ -168,7 +173,7 @@ class Delivery:
         attempts = 0
         while True:
             attempts += 1
-            outcome = await self._pusher.push(batch)
+            outcome = await self._attempt(batch)
             event = _TROUBLE.get(outcome.verdict)
             if event is None:
                 break
@@ -182,10 +187,18 @@ class Delivery:
             self._reporter.recovered(attempts)
         return outcome, attempts
 
+    async def _attempt(self, batch: Batch) -> Outcome:
+        """One attempt, announced and timed."""
+        self._reporter.sending(batch.key, rows=bool(batch.events))
+        began = self._clock.monotonic()
+        outcome = await self._pusher.push(batch)
+        self._reporter.progress.attempted(self._clock.monotonic() - began)
+        return outcome
+
     async def _wait(self, event: Event, outcome: Outcome, attempts: int) -> None:
         slow = event is not Event.RETRY
         wait = retry.delay(attempts, self._chance(), slow=slow, floor=outcome.retry_after)
-        self._reporter.trouble(event, outcome.reason, outcome.fix, wait)
+        self._reporter.trouble(event, outcome.reason, outcome.fix, wait, retry.reason(outcome))
         if self._stopping.is_set():
             raise StoppedError
         if event is Event.UNAUTHORISED:
@@ -199,21 +212,24 @@ class Delivery:
     def _set_aside(self, part: Parcel, outcome: Outcome, tally: _Tally, *, more: bool) -> None:
         """Put one refused row on disk, or halt."""
         [event] = part.events()
-        where = self._pusher.route(part.table)
+        where, mend = self._pusher.route(part.table), "Mend the service"
         size = f" of {len(event)} bytes" if outcome.verdict is Verdict.SPLIT else ""
         what = f"the service refuses one row{size} of table {part.table}: {outcome.reason}"
+        if part.refused:
+            where, mend = "transform", "Mend the function"
+            what = f"one row of table {part.table} cannot be sent: {part.refused}."
         if self._settings.on_reject == "halt":
-            raise HaltSyncError(what, where=where, fix="Mend the service, or set on_reject: set_aside.")
+            raise HaltSyncError(what, where=where, fix=f"{mend}, or set on_reject: set_aside.")
         if self._journal.rejected_count() >= self._settings.rejected_limit:
             raise HaltSyncError(
                 f"{what} Already {self._settings.rejected_limit} rows are set aside.",
                 where=where,
-                fix="Mend the service, or raise rejected_limit.",
+                fix=f"{mend}, or raise rejected_limit.",
             )
         if not more:
             self._rejected_alone += 1
             if self._rejected_alone > 1:
-                raise HaltSyncError(f"{what} It refuses row after row.", where=where, fix="Mend the service.")
+                raise HaltSyncError(f"{what} So it goes row after row.", where=where, fix=f"{mend}.")
         number = self._journal.set_aside(part.table, part.index, outcome.status, outcome.reason, event)
         tally.aside = [*(tally.aside or []), number]
 

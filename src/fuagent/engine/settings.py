@@ -19,6 +19,7 @@ class SyncSettings:
     batch_size: int = 1000
     batch_bytes: int = 1_000_000
     batch_wait: float = 0.0
+    whole_transactions: bool = False
     drain: float = 20.0
     on_reject: str = "halt"
     rejected_limit: int = 1000

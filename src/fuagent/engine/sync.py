@@ -75,7 +75,8 @@ class Sync:
     def batcher(self) -> Batcher:
         """An empty batcher for the next phase."""
         overhead = payload.overhead(self.settings.agent_id, self.settings.name)
-        return Batcher(self.settings.batch_size, self.limit, overhead, self.pusher.route)
+        whole = self.settings.whole_transactions
+        return Batcher(self.settings.batch_size, self.limit, overhead, self.pusher.route, whole_transactions=whole)
 
     def heed_schema(self, parcel: Parcel) -> None:
         """``on_schema_change: halt``: stop before rows of a definition that changed while the agent runs."""

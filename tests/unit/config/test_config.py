@@ -67,6 +67,8 @@ def test_a_whole_config(read, tmp_path):
         tables=("orders",),
         exclude=(),
         mapping=Mapping(),
+        transform=None,
+        whole_transactions=False,
         deletes_given=False,
         batch_size=1000,
         batch_bytes=1_000_000,

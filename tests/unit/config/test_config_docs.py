@@ -108,7 +108,8 @@ def test_the_schema_refuses_a_wrong_config(validator, old, new):
 
 
 ENVIRON = dict.fromkeys(
-    ("SERVICE_KEY", "SERVICE_USER", "SERVICE_PASSWORD", "CLIENT_ID", "CLIENT_SECRET", "SOURCE_PASSWORD"), "value-1"
+    ("SERVICE_KEY", "SERVICE_USER", "SERVICE_PASSWORD", "CLIENT_ID", "CLIENT_SECRET", "SOURCE_PASSWORD", "MASK_SALT"),
+    "value-1",
 )
 
 

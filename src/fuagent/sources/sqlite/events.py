@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from fuagent.encode.compile import Encoder
-from fuagent.model import Deletes
+from fuagent.encode.compile import Encoder, Facts
+from fuagent.encode.transform import Unfit
+from fuagent.model import Deletes, Fact
 from fuagent.sources.sqlite.places import number
-from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, REKEY
+from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, INSERT, REKEY, UPDATE
 from fuagent.sources.sqlite.versions import Version
 
 _OP = itemgetter(3)
+_WORDS = {INSERT: "insert", UPDATE: "update", REKEY: "update", DELETE: "delete"}
 
 LogRow = tuple[Any, ...]
 """seq, token, tab, op, then the keys, then the columns."""
@@ -40,11 +42,15 @@ class Codec:
 
 @dataclass(slots=True)
 class Events:
-    """What became of a run: events, their indexes, and how many images the sync's settings keep back."""
+    """What became of a run: events, their indexes, and how many images the sync's settings keep back.
+
+    ``refused``: why this one event cannot be sent.
+    """
 
     texts: Sequence[bytes] = ()
     indexes: Sequence[int] = ()
     left_out: int = 0
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,11 @@ class Writer:
     resume_after: int
     """Images numbered so or lower were delivered before."""
     numbered: bool
+    before: int
+    """Values in a log row before its columns."""
 
-    def write(self, run: Sequence[LogRow]) -> Events:
-        """The run as events.
+    def write(self, run: Sequence[LogRow]) -> list[Events]:
+        """The run as events; more than one part where a row cannot be sent.
 
         Raises:
             HaltSyncError: a value cannot be written as the service's document wants it.
@@ -68,7 +76,7 @@ class Writer:
         if self._number(run[0]) <= self.resume_after:
             rows = [row for row in run if self._number(row) > self.resume_after]
         if encoder is None:
-            return Events(left_out=len(rows))
+            return [Events(left_out=len(rows))]
         done = Events()
         operations = set(map(_OP, rows))
         unsent = {GONE, DELETE} if self.codec.deletes is Deletes.SKIP else {GONE}
@@ -77,32 +85,59 @@ class Writer:
             done.left_out = len(rows) - len(kept)
             rows = kept
         numbers = self._numbers(rows, operations)
-        if REKEY in operations and encoder.marks:
-            done.texts, done.indexes = self._with_old_keys(encoder, rows, numbers)
+        if encoder.where is not None or (REKEY in operations and encoder.marks):
+            self._one_by_one(encoder, rows, numbers, done)
         else:
-            if REKEY in operations:
-                done.left_out += sum(row[3] == REKEY for row in rows)
+            done.left_out += sum(row[3] == REKEY for row in rows) if REKEY in operations else 0
             done.texts, done.indexes = self._rows(encoder, rows, numbers), numbers
-        return done
+        return [done] if encoder.transform is None else parts(encoder, done, numbered=self.numbered)
 
-    def _with_old_keys(
-        self, encoder: Encoder, rows: Sequence[LogRow], numbers: list[int]
-    ) -> tuple[list[bytes], list[int]]:
-        """The mark for an old key stands right before the row under its new one."""
+    def _one_by_one(self, encoder: Encoder, rows: Sequence[LogRow], numbers: list[int], done: Events) -> None:
+        """Rows with what marks stand between them: an old key right before the row under its new one,
+        and the key of a row that has left the condition in that row's place."""
         texts: list[bytes] = []
         indexes: list[int] = []
+        fits = encoder.fits(rows)
         start = 0
+
+        def flush(end: int) -> None:
+            nonlocal start
+            texts.extend(self._rows(encoder, rows[start:end], numbers[start:end]))
+            indexes.extend(numbers[start:end])
+            start = end
+
         for place, row in enumerate(rows):
-            old = numbers[place] - 1
-            if row[3] == REKEY and old > self.resume_after:
-                texts += self._rows(encoder, rows[start:place], numbers[start:place])
-                key = row[FIXED : FIXED + len(self.codec.version.key)]
-                texts += encoder.keys([key], [old] if self.numbered else None)
-                indexes += [*numbers[start:place], old]
-                start = place
-        texts += self._rows(encoder, rows[start:], numbers[start:])
-        indexes += numbers[start:]
-        return texts, indexes
+            marks = self._marks(row, numbers[place], fits=fits[place]) if encoder.marks else []
+            moved = row[3] == REKEY and not encoder.marks
+            if not marks and fits[place]:
+                done.left_out += moved
+                continue
+            flush(place)
+            for key, at in marks:
+                texts += self._keys(encoder, key, at)
+                indexes.append(at)
+            if not fits[place]:
+                start = place + 1
+                done.left_out += not marks or row[3] == REKEY
+                done.left_out += moved
+        flush(len(rows))
+        done.texts, done.indexes = texts, indexes
+
+    def _marks(self, row: LogRow, at: int, *, fits: bool) -> list[tuple[tuple[object, ...], int]]:
+        """The keys that this row's change says are gone, with the number of the image that says so."""
+        if row[3] == REKEY and at - 1 > self.resume_after:
+            return [(row[FIXED : FIXED + len(self.codec.version.key)], at - 1)]
+        if row[3] == UPDATE and not fits:
+            # What it was before is not in the log: it may have been sent, so it counts as deleted.
+            return [(tuple(row[self.before + place] for place in self.codec.version.places_of_key()), at)]
+        return []
+
+    def _keys(self, encoder: Encoder, key: tuple[object, ...], at: int) -> Sequence[bytes]:
+        return encoder.keys([key], [at] if self._writes_numbers(encoder) else None)
+
+    def _writes_numbers(self, encoder: Encoder) -> bool:
+        """Whether events carry their index already; a transform is not to see it."""
+        return self.numbered and encoder.transform is None
 
     def _numbers(self, rows: Sequence[LogRow], operations: set[int]) -> list[int]:
         """The number of each row's last image; ``operations`` are all that happened to them, or more.
@@ -120,7 +155,33 @@ class Writer:
         if not rows:
             return ()
         deleted = [row[3] == DELETE for row in rows] if encoder.marks else None
-        return encoder.rows(rows, numbers if self.numbered else None, deleted)
+        facts = Facts([_WORDS[row[3]] for row in rows] if Fact.OPERATION in encoder.facts else ())
+        return encoder.rows(rows, numbers if self._writes_numbers(encoder) else None, deleted, facts)
 
     def _number(self, row: LogRow) -> int:
         return number(row[0], row[3], self.base)
+
+
+def parts(encoder: Encoder, done: Events, *, numbered: bool) -> list[Events]:
+    """Events through the transform; one it failed on is a part of its own, so that it can be set aside alone."""
+    made = [Events(left_out=done.left_out)]
+    numbers = done.indexes or [0] * len(done.texts)
+    texts: list[bytes] = []
+    indexes: list[int] = []
+
+    def close() -> None:
+        made[-1].texts, made[-1].indexes = list(texts), list(indexes) if done.indexes else ()
+        texts.clear()
+        indexes.clear()
+
+    for text, at in zip(encoder.transformed(done.texts, numbers if numbered else None), numbers, strict=True):
+        if text is None:
+            made[0].left_out += 1
+        elif isinstance(text, Unfit):
+            close()
+            made += [Events([text.text], [at] if done.indexes else (), refused=text.reason), Events()]
+        else:
+            texts.append(text)
+            indexes.append(at)
+    close()
+    return made

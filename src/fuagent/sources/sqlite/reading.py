@@ -93,7 +93,7 @@ class LogReader:
             cursor = replace(cursor, settled=top if until is None else min(top, until))
         made = []
         for run in _runs(rows, cursor.settled):
-            made.append(self._rows(run, cursor, top, numbered=numbered))
+            made += self._rows(run, cursor, top, numbered=numbered)
             cursor = replace(cursor, spot=_spot(run[-1]))
         return Chunk(tuple(made), cursor, cursor.spot.seq >= top)
 
@@ -134,24 +134,38 @@ class LogReader:
         beyond = self.state.columns - len(values)
         return (*row[:2], codec.current.number, *row[3:start], *values, *[None] * beyond)
 
-    def _rows(self, run: Sequence[LogRow], cursor: Cursor, top: int, *, numbered: bool) -> Rows:
+    def _rows(self, run: Sequence[LogRow], cursor: Cursor, top: int, *, numbered: bool) -> list[Rows]:
         codec = self.codecs.get(run[0][2])
-        events = Events()
+        events = [Events()]
         if codec is not None:
-            writer = Writer(codec, self.state.base, cursor.resume_after, numbered)
-            events = writer.write(run)
+            before = FIXED + self.state.keys
+            events = Writer(codec, self.state.base, cursor.resume_after, numbered, before).write(run)
         after = _spot(run[-1])
-        return Rows(
+        whole = Rows(
             table=codec.label if codec else "",
-            rows=events.texts,
-            indexes=events.indexes,
+            rows=events[-1].texts,
+            indexes=events[-1].indexes,
             start=cursor.spot.place(self.state.base, cursor.resume_after),
             end=after.place(self.state.base),
             boundary=after.seq in {cursor.settled, top},
             at_end=after.seq >= top,
             version=codec.version.number if codec else 0,
-            left_out=events.left_out,
+            left_out=events[-1].left_out,
         )
+        return [*(_part(whole, part) for part in events[:-1]), whole]
+
+
+def _part(whole: Rows, part: Events) -> Rows:
+    """A part that others of the same run follow."""
+    return replace(
+        whole,
+        rows=part.texts,
+        indexes=part.indexes,
+        boundary=False,
+        at_end=False,
+        left_out=part.left_out,
+        refused=part.refused,
+    )
 
 
 def _spot(row: LogRow) -> Spot:

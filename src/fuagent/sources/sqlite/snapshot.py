@@ -19,6 +19,7 @@ from fuagent.encode.compile import Encoder
 from fuagent.errors import TryAgainError
 from fuagent.model import Place, Rows
 from fuagent.sources.sqlite import places, triggers
+from fuagent.sources.sqlite.events import Events, parts
 from fuagent.sources.sqlite.install import schema_version
 from fuagent.sources.sqlite.names import Names, quote
 from fuagent.sources.sqlite.places import Spot
@@ -68,17 +69,19 @@ class Snapshot:
             cursor = _Cursor(shot, self._chunk_rows)
             # The next chunk is read while this one is taken: the thread has no pause between them.
             ahead = self._worker.soon(cursor.next)
-            while texts := await ahead:
+            while parts := await ahead:
                 ahead = self._worker.soon(cursor.next)
-                yield Rows(
-                    table=shot.label,
-                    rows=texts,
-                    indexes=(),
-                    start=self.place,
-                    end=self.place,
-                    boundary=True,
-                    version=shot.version.number,
-                )
+                for part in parts:
+                    yield Rows(
+                        table=shot.label,
+                        rows=part.texts,
+                        indexes=(),
+                        start=self.place,
+                        end=self.place,
+                        boundary=True,
+                        version=shot.version.number,
+                        refused=part.refused,
+                    )
 
 
 def begin(connection: sqlite3.Connection, marks: sqlite3.Connection, names: Names, schema: int) -> Spot:
@@ -143,11 +146,19 @@ class _Cursor:
         self._done = 0
         self._cursor: sqlite3.Cursor | None = None
 
-    def next(self, connection: sqlite3.Connection) -> Sequence[bytes]:
-        """The next chunk of events; empty at the end."""
+    def next(self, connection: sqlite3.Connection) -> list[Events]:
+        """The next chunk of events; empty at the end alone."""
         rows = lenient(connection, lambda: self._fetch(connection))
         self._done += len(rows)
-        return self._shot.encoder.rows(rows) if rows else []
+        return self._written(rows) if rows else []
+
+    def _written(self, rows: list[tuple[object, ...]]) -> list[Events]:
+        encoder = self._shot.encoder
+        wanted = rows
+        if encoder.where is not None:
+            wanted = [row for row, fits in zip(rows, encoder.fits(rows), strict=True) if fits]
+        done = Events(encoder.rows(wanted) if wanted else ())
+        return [done] if encoder.transform is None else parts(encoder, done, numbered=False)
 
     def _fetch(self, connection: sqlite3.Connection) -> list[tuple[object, ...]]:
         cursor, self._cursor = self._cursor or self._open(connection), None

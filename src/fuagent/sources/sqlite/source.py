@@ -21,7 +21,7 @@ from fuagent.encode.compile import Frame, compile_encoder
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
-from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec
+from fuagent.model import Anchor, Fact, Finding, Level, Place, Rows, Table, TableSpec
 from fuagent.sources.sqlite import findings, install, places, snapshot
 from fuagent.sources.sqlite.cleaning import Cleaner
 from fuagent.sources.sqlite.events import Codec
@@ -124,6 +124,7 @@ class SQLite:
         """Make the change log fit these tables, and compile their encoders."""
         for spec in specs:
             narrow(spec.table)
+            _tells(spec)
         self._specs = {spec.table.name: spec for spec in specs}
         await self._fit(mend=mend)
 
@@ -321,6 +322,15 @@ class SQLite:
         lines = await self._opened().run(take_out)
         self._reader = None
         return [f"{self._path}: {line}" for line in lines]
+
+
+def _tells(spec: TableSpec) -> None:
+    """SQLite keeps no time and no name of a transaction anywhere."""
+    for field in spec.mapping.fields or ():
+        if field.fact in (Fact.COMMIT_TIME, Fact.TRANSACTION):
+            raise HaltSyncError(
+                f"SQLite knows no {field.fact}", where=f"fields.{field.name}", fix="leave it out for this source"
+            )
 
 
 def _frame(state: State, version: Version) -> Frame:
