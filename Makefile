@@ -5,13 +5,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test check bench docs sweep clean venv-demo venv-dev
+.PHONY: help demo test check bench docs sweep simulate clean venv-demo venv-dev
 
 export PYTHON
 python := .venv/bin/python
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv-demo ## Watch a shop's database and a service stay in step while both are killed
 	@.venv/bin/fuagent demo $(ARGS)
@@ -40,6 +40,10 @@ sweep: venv-dev ## Kill the agent KILLS=200 times at random moments; the report 
 	@scripts/system-packages tests
 	@mkdir -p docs/evidence
 	@KILLS=$${KILLS:-200} EVIDENCE=docs/evidence $(python) -m pytest -q -p no:randomly tests/sweep $(ARGS)
+
+simulate: venv-dev ## Play SEEDS=1000 lives of a simulated sync; the report goes to docs/evidence/
+	@mkdir -p docs/evidence
+	@$(python) tests/simulation/simulate.py --seeds $${SEEDS:-1000} --report docs/evidence/simulation.txt $(ARGS)
 
 clean: ## Remove .venv and everything that was made
 	@rm -rf .venv build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data

@@ -132,7 +132,7 @@ class Oracle:
         )
         hold(
             not (self.accepted and batch.snapshot_sync_suggested),
-            "T26",
+            "an accepted suggestion ends",
             lambda: "the suggestion goes on although it was accepted",
         )
 
@@ -174,7 +174,7 @@ class Oracle:
 
     def applied(self, request: Request, batch: Payload) -> None:
         """The service is about to keep this batch."""
-        hold(batch.events or batch.is_snapshot_end or batch.snapshot_sync_suggested, "T37", lambda: "an empty batch")
+        hold(batch.events or batch.is_snapshot_end or batch.snapshot_sync_suggested, "no batch says nothing", lambda: "an empty batch")
         excused = batch.snapshot_sync_suggested or self._snapshot_follows
         for event in batch.events:
             self._event(event, request, excused=excused)
@@ -346,7 +346,7 @@ class Oracle:
             aside = {identity(orjson.loads(row.event)) for row in world.sync.journal.rejected()}
             now = {self.event(row, deleted=False) for row in truth.values()}
             forgotten = {what for what in (self.excused & now) - self.seen if what not in aside}
-            hold(not forgotten, "F79", lambda: f"refused, and kept nowhere: {forgotten}")
+            hold(not forgotten, "what is refused is kept", lambda: f"refused, and kept nowhere: {forgotten}")
 
     @staticmethod
     def event(row: Event, *, deleted: bool) -> Identity:

@@ -108,7 +108,7 @@ class World:
         for name in self.names:
             self.database.create(table(name))
         self.oracle = Oracle(self)
-        self.service = Service(lambda request, batch: self._applied(request, batch))
+        self.service = Service(self._applied)
         self.service.remembers = chance.random() < 0.8
         self.service.sweeps = chance.random() < 0.5
         self.service.quiet = chance.random() < 0.2
