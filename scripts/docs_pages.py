@@ -17,7 +17,7 @@ import docs_diagram
 import typer
 
 import fuagent
-from fuagent import cli, config, drivers, errors
+from fuagent import cli, cli_frame, config, drivers, errors
 from fuagent.contract import outcome, payload
 from fuagent.engine import lifecycle, start
 from fuagent.model import Kind, Verdict
@@ -191,7 +191,7 @@ def cli_page() -> str:
         usage = " ".join([name, *(_usage(one) for one in command.params if one.param_type_name == "argument")])
         text = inspect.cleandoc(command.help or "")
         parts.append(f"## {name}\n\n{text}\n\n```console\n$ {usage} [OPTIONS]\n```\n\n" + _parameters(command))
-    codes = table(("Code", "Meaning"), [(_code(code), _sentence(text)) for code, text in cli.EXIT_CODES])
+    codes = table(("Code", "Meaning"), [(_code(code), _sentence(text)) for code, text in cli_frame.EXIT_CODES])
     lead = """Every command answers `--help` with what stands here.
 `--config`, `--state-dir` and `--debug` may stand before or behind a command's name; behind wins."""
     return page("The command line", lead, *parts, "## Exit codes\n\n" + codes)

@@ -1,146 +1,48 @@
 """The command line: parse, call, print.
 
 Whatever a command needs is imported inside it, so that ``--help`` answers at once.
-Results go to standard output, everything else to standard error.
+Results go to standard output, everything else to standard error. ``cli_frame`` is what
+the commands share; those for a running agent and its journal stand in ``cli_operate``.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, Never, TypeVar
+from typing import Annotated, Never
 
 import typer
-from typer.core import TyperGroup
 
-from fuagent.contract.text import clean
-from fuagent.errors import ConfigError, FuagentError, JournalWriteError, StateError
+from fuagent import cli_operate
+from fuagent.cli_frame import (
+    EXIT_CODES,
+    Commands,
+    ConfigOption,
+    DebugOption,
+    ExitCode,
+    Globals,
+    JsonOption,
+    StateDirOption,
+    given,
+    one_of,
+    trace,
+    wait,
+)
+from fuagent.errors import ConfigError
 from fuagent.model import Finding, Level
 from fuagent.version import __version__
-
-Result = TypeVar("Result")
-
-
-class ExitCode(IntEnum):
-    """What a command ends with; ended by a signal it is 128 and the signal's number."""
-
-    DONE = 0
-    FOUND = 1
-    USAGE = 2
-    CONFIG = 3
-    STATE = 4
-    ERROR = 5
-
-
-EXIT_CODES: tuple[tuple[str, str], ...] = (
-    (str(int(ExitCode.DONE)), "done"),
-    (str(int(ExitCode.FOUND)), "check found an error, a sync halted, or the demo's comparison differs"),
-    (str(int(ExitCode.USAGE)), "the command line makes no sense"),
-    (str(int(ExitCode.CONFIG)), "the configuration is wrong"),
-    (str(int(ExitCode.STATE)), "the state directory or its journal cannot be used"),
-    (str(int(ExitCode.ERROR)), "any other error"),
-    ("128+n", "ended by signal n before everything in flight was finished"),
-)
-"""Every exit code and what it means; the reference page is made from this."""
-
-INTERRUPTED = 130
-_LONGEST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Globals:
-    """The options that every command takes."""
-
-    config: Path
-    state_dir: Path | None
-    debug: bool = False
-
-
-class _Commands(TyperGroup):
-    """All commands; an error that leaves one becomes lines for the reader and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:  # the context's class is typer's own affair
-        try:
-            return super().invoke(ctx)
-        except FuagentError as error:
-            _trace(ctx)
-            _say_error(error)
-            raise typer.Exit(code_of(error)) from None
-        except (KeyboardInterrupt, typer.Abort):
-            typer.echo("stopped.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            raise  # typer ends quietly
-        except Exception as error:
-            if hasattr(error, "exit_code"):  # typer's own: usage errors and Exit
-                raise
-            _trace(ctx)
-            _say("error", "", f"a defect in fuagent: {type(error).__name__}.")
-            _say("fix", "", "Run it again as fuagent --debug ... for the trace, and report it.")
-            raise typer.Exit(ExitCode.ERROR) from None
-
-
-def code_of(error: FuagentError) -> ExitCode:
-    """The exit code of an error that ends a command."""
-    if isinstance(error, ConfigError):
-        return ExitCode.CONFIG
-    return ExitCode.STATE if isinstance(error, (StateError, JournalWriteError)) else ExitCode.ERROR
-
-
-def _trace(ctx: Any) -> None:
-    if isinstance(ctx.obj, Globals) and ctx.obj.debug:
-        import traceback
-
-        typer.echo(traceback.format_exc(), err=True, nl=False)
-
-
-def _say_error(error: FuagentError) -> None:
-    findings = error.findings if isinstance(error, ConfigError) else ()
-    for one in findings or (Finding(Level.ERROR, error.where, error.what, error.fix),):
-        _say(str(one.level), one.where, one.what)
-        if one.fix:
-            _say("fix", "", one.fix)
-
-
-def _say(word: str, where: str, what: str) -> None:
-    """One line on standard error, whatever stands in the text."""
-    text = f"{where}: {what}" if where else what
-    colours = {"error": typer.colors.RED, "warning": typer.colors.YELLOW, "fix": typer.colors.CYAN}
-    plain = not sys.stderr.isatty() or bool(os.environ.get("NO_COLOR"))
-    typer.echo(
-        f"{word if plain else typer.style(word, colours.get(word), bold=True)}: {clean(text, _LONGEST)}", err=True
-    )
-
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file.", show_default=False)
-]
-StateDirOption = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where the journal lies, instead of what the configuration says."),
-]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<6} {meaning}" for code, meaning in EXIT_CODES)
 
 application = typer.Typer(
     name="fuagent",
-    cls=_Commands,
+    cls=Commands,
     help="Keeps HTTP services in step with databases: a snapshot first, then every change.",
     epilog=_EPILOG,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-source_commands = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Take out what fuagent put into a database."
 )
 config_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Print the configuration's schema.")
 
@@ -176,20 +78,6 @@ def _globals(
     ctx.obj = Globals(config, state_dir, debug)
 
 
-def _given(ctx: typer.Context, config: Path | None, state_dir: Path | None, debug: bool) -> Globals:
-    """What holds for this command: options behind its name win over those before it."""
-    before: Globals = ctx.obj
-    given = Globals(config or before.config, state_dir or before.state_dir, debug or before.debug)
-    ctx.find_root().obj = replace(before, debug=given.debug)  # an error is met by the outermost context
-    return given
-
-
-def _wait(work: Coroutine[Any, Any, Result]) -> Result:
-    import asyncio
-
-    return asyncio.run(work)
-
-
 @application.command()
 def init(
     ctx: typer.Context,
@@ -214,9 +102,9 @@ def init(
     """
     from fuagent import cli_init
 
-    given = _given(ctx, config, None, debug)
+    options = given(ctx, config, None, debug)
     cli_init.write(
-        given.config,
+        options.config,
         cli_init.Wanted(source_driver, source_endpoint, source_user, table, service, credential, key_env, agent_id),
         force=force,
     )
@@ -235,14 +123,14 @@ def check(
     Configuration, source, the service's document, credentials and the rows' form, each finding
     with its fix. Changes nothing and sends no row.
     """
-    from fuagent import app, screen
+    from fuagent import app, app_commands, screen
 
-    given = _given(ctx, config, state_dir, debug)
+    options = given(ctx, config, state_dir, debug)
     code = ExitCode.DONE
     try:
-        findings = _wait(app.check(app.setup(given.config, given.state_dir)))
+        findings = wait(app_commands.check(app.setup(options.config, options.state_dir)))
     except ConfigError as error:
-        _trace(ctx)
+        trace(ctx)
         findings = list(error.findings) or [Finding(Level.ERROR, error.where, error.what, error.fix)]
         code = ExitCode.CONFIG
     screen.show_findings(findings, as_json=json)
@@ -266,77 +154,14 @@ def run(
     """
     from fuagent import app, logs, screen
 
-    given = _given(ctx, config, state_dir, debug)
-    _one_of("--log-format", log_format, logs.FORMS)
-    _one_of("--log-level", log_level, logs.LEVELS)
+    options = given(ctx, config, state_dir, debug)
+    one_of("--log-format", log_format, logs.FORMS)
+    one_of("--log-level", log_level, logs.LEVELS)
     logs.configure(log_format, log_level)
-    setup = app.setup(given.config, given.state_dir)
+    setup = app.setup(options.config, options.state_dir)
     prints = any(pusher.driver == "stdout" for pusher in setup.config.pushers.values())
     live = log_format == "auto" and screen.can_be_live(rows_on_stdout=prints)
-    raise typer.Exit(_wait(app.run(setup, once=once, watch=screen.watch if live else None)))
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        message = f"{value!r} is not one of {', '.join(allowed)}."
-        raise typer.BadParameter(message, param_hint=option)
-
-
-@application.command()
-def status(
-    ctx: typer.Context,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    state_dir: StateDirOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Say how every sync fares.
-
-    The running agent is asked; without one the journal tells what it holds.
-    """
-    from fuagent import app, screen
-
-    given = _given(ctx, config, state_dir, debug)
-    screen.show_status(_wait(app.status(app.setup(given.config, given.state_dir, sends=False))), as_json=json)
-
-
-@application.command()
-def snapshot(
-    ctx: typer.Context,
-    sync: Annotated[str, typer.Argument(help="Name of the sync.", show_default=False)],
-    config: ConfigOption = None,
-    state_dir: StateDirOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Send every row of one sync again."""
-    from fuagent import app
-
-    given = _given(ctx, config, state_dir, debug)
-    typer.echo(_wait(app.snapshot(app.setup(given.config, given.state_dir, sends=False), sync)))
-
-
-@source_commands.command("remove")
-def source_remove(
-    ctx: typer.Context,
-    source: Annotated[str, typer.Argument(help="Name of the source.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    config: ConfigOption = None,
-    state_dir: StateDirOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Take out of the database all that fuagent put there."""
-    from fuagent import app
-
-    given = _given(ctx, config, state_dir, debug)
-    setup = app.setup(given.config, given.state_dir)
-    if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here: say that you mean it.", param_hint="--yes")
-    question = f"Remove what fuagent put into the database of source {source}? A later run starts with a snapshot."
-    if not yes and not typer.confirm(question):
-        typer.echo("Nothing was removed.")
-        return
-    lines = _wait(app.remove(setup, source))
-    typer.echo("\n".join(lines) if lines else "There was nothing to remove.")
+    raise typer.Exit(wait(app.run(setup, once=once, watch=screen.watch if live else None)))
 
 
 @application.command()
@@ -371,7 +196,7 @@ def demo(
     """
     from fuagent.demo import street
 
-    _given(ctx, None, None, debug)
+    given(ctx, None, None, debug)
     raise typer.Exit(ExitCode.DONE if street.show(keep) else ExitCode.FOUND)
 
 
@@ -391,5 +216,5 @@ def config_schema() -> None:
     typer.echo(orjson.dumps(config.json_schema(options), option=orjson.OPT_INDENT_2))
 
 
-application.add_typer(source_commands, name="source")
+cli_operate.add_to(application)
 application.add_typer(config_commands, name="config")

@@ -8,7 +8,7 @@ import typer
 import yaml
 
 import fuagent
-from fuagent import cli, config, drivers
+from fuagent import cli, cli_frame, config, drivers
 from fuagent.contract import outcome
 from fuagent.engine import lifecycle, start
 from fuagent.receiver.cases import CASES
@@ -69,7 +69,7 @@ def test_every_exit_code_is_documented(page):
     """Each exit code stands in its table."""
     text = page("docs/reference/cli.md").partition("## Exit codes")[2]
 
-    assert [code for code, _ in cli.EXIT_CODES if f"| `{code}` |" not in text] == []
+    assert [code for code, _ in cli_frame.EXIT_CODES if f"| `{code}` |" not in text] == []
 
 
 def test_every_entry_point_group_and_driver_is_documented(page, generated):
@@ -177,7 +177,7 @@ def test_commands_in_prose_exist(docs, root, generated):
     unknown = []
     for path in docs.pages():
         for line in _commands(path.read_text(encoding="utf-8")):
-            told = re.match(r"fuagent ([a-z]+)(?: ([a-z]+))?", line)
+            told = re.match(r"fuagent ([a-z-]+)(?: ([a-z]+))?", line)
             if (
                 told
                 and f"fuagent {told[1]}" not in commands

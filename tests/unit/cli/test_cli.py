@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fuagent import cli
+from fuagent import cli, cli_frame
 from fuagent.errors import ConfigError, FuagentError, HaltSyncError, JournalWriteError, StateError
 from fuagent.model import Finding, Level
 
@@ -60,9 +60,22 @@ def test_help_names_every_command_and_exit_code(call):
     result = call("--help")
 
     assert result.exit_code == 0
-    for command in ("init", "check", "run", "status", "snapshot", "source", "drivers", "demo", "config"):
+    for command in (
+        "init",
+        "check",
+        "run",
+        "status",
+        "snapshot",
+        "pause",
+        "resume",
+        "accept-gap",
+        "source",
+        "drivers",
+        "demo",
+        "config",
+    ):
         assert re.search(rf"^  {command} ", result.output, re.MULTILINE)
-    for code, meaning in cli.EXIT_CODES:
+    for code, meaning in cli_frame.EXIT_CODES:
         assert re.search(rf"^    {re.escape(code)} +{re.escape(meaning)}$", result.output, re.MULTILINE)
 
 
@@ -82,7 +95,20 @@ def test_help_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    ["init", "check", "run", "status", "snapshot", "source remove", "drivers", "demo", "config schema"],
+    [
+        "init",
+        "check",
+        "run",
+        "status",
+        "snapshot",
+        "pause",
+        "resume",
+        "accept-gap",
+        "source remove",
+        "drivers",
+        "demo",
+        "config schema",
+    ],
 )
 def test_every_command_has_help(call, command):
     """Every command says what it does and explains every option."""
@@ -104,7 +130,7 @@ def test_no_command_shows_help(call):
     result = call()
 
     assert "Commands:" in result.output
-    assert result.exit_code == cli.ExitCode.USAGE
+    assert result.exit_code == cli_frame.ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
@@ -125,7 +151,7 @@ def test_wrong_usage(call, arguments):
     """What makes no sense ends with 2 and a word about it, without a trace."""
     result = call(*arguments)
 
-    assert result.exit_code == cli.ExitCode.USAGE
+    assert result.exit_code == cli_frame.ExitCode.USAGE
     assert "Error:" in result.output
     assert "Traceback" not in result.output
 
@@ -157,7 +183,7 @@ def test_default_config(call):
     result = call("status")
 
     assert "config.yaml" in result.output
-    assert result.exit_code == cli.ExitCode.CONFIG
+    assert result.exit_code == cli_frame.ExitCode.CONFIG
 
 
 def test_state_dir_before_and_after_the_command(call, tmp_path, monkeypatch):
@@ -188,7 +214,7 @@ def test_state_dir_before_and_after_the_command(call, tmp_path, monkeypatch):
 )
 def test_the_type_of_an_error_is_its_exit_code(error, code):
     """Configuration, state and everything else are told apart."""
-    assert cli.code_of(error) == code
+    assert cli_frame.code_of(error) == code
 
 
 def test_config_errors_are_all_told(call, tmp_path):
@@ -196,7 +222,7 @@ def test_config_errors_are_all_told(call, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG.replace("source: shop", "source: shup") + "agent: 1\n")
     result = call("run")
 
-    assert result.exit_code == cli.ExitCode.CONFIG
+    assert result.exit_code == cli_frame.ExitCode.CONFIG
     assert result.stdout == ""
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
@@ -207,11 +233,11 @@ def test_config_errors_are_all_told(call, tmp_path):
 
 def raising(error):
     """An application whose one command raises."""
-    application = typer.Typer(cls=cli._Commands, rich_markup_mode=None)
+    application = typer.Typer(cls=cli_frame.Commands, rich_markup_mode=None)
 
     @application.callback()
     def remember(ctx: typer.Context, debug: bool = False):
-        ctx.obj = cli.Globals(Path("x"), None, debug)
+        ctx.obj = cli_frame.Globals(Path("x"), None, debug)
 
     @application.command()
     def fail():
@@ -224,7 +250,7 @@ def test_an_error_is_two_lines():
     """Where, what and fix; control characters from elsewhere are not passed on."""
     result = raising(FuagentError("no\x1b[2J answer\n", where="http://a", fix="start it"))()
 
-    assert result.exit_code == cli.ExitCode.ERROR
+    assert result.exit_code == cli_frame.ExitCode.ERROR
     assert result.stderr.splitlines() == ["error: http://a: no [2J answer", "fix: start it"]
 
 
@@ -240,12 +266,12 @@ def test_a_defect_is_no_trace_unless_asked_for():
     """What nobody thought of ends with 5 and says how to find out more; its text may hold a row's value."""
     fail = raising(ValueError("secret"))
 
-    assert fail().exit_code == cli.ExitCode.ERROR
+    assert fail().exit_code == cli_frame.ExitCode.ERROR
     assert fail().stderr.splitlines()[0] == "error: a defect in fuagent: ValueError."
     assert "secret" not in fail().output
     assert "--debug" in fail().stderr
     assert "Traceback" in fail("--debug").stderr
-    assert fail("--debug").exit_code == cli.ExitCode.ERROR
+    assert fail("--debug").exit_code == cli_frame.ExitCode.ERROR
 
 
 def test_debug_after_the_command(call):
@@ -258,7 +284,7 @@ def test_ctrl_c_is_clean():
     """An interrupt is one word and the code a shell expects."""
     result = raising(KeyboardInterrupt())()
 
-    assert result.exit_code == cli.INTERRUPTED == 128 + signal.SIGINT
+    assert result.exit_code == cli_frame.INTERRUPTED == 128 + signal.SIGINT
     assert result.stderr == "stopped.\n"
 
 
@@ -301,7 +327,7 @@ def test_check_finds_what_is_wrong_in_the_configuration(call, tmp_path):
     result = call("check")
     told = json.loads(call("check", "--json").output)
 
-    assert result.exit_code == cli.ExitCode.CONFIG
+    assert result.exit_code == cli_frame.ExitCode.CONFIG
     assert "batch_size" in result.output
     assert [finding["level"] for finding in told] == ["error"]
     assert list(tmp_path.iterdir()) == [tmp_path / "config.yaml"]
@@ -313,14 +339,14 @@ def test_check_finds_what_is_wrong_beyond_it(call, tmp_path):
     (tmp_path / "config.yaml").chmod(0o600)
     result = call("check")
 
-    assert result.exit_code == cli.ExitCode.FOUND
+    assert result.exit_code == cli_frame.ExitCode.FOUND
     assert "shop.db" in result.output
     assert "fix: " in result.output
 
 
 def test_check_without_a_file(call):
     """No file is a finding too, in either form."""
-    assert call("check").exit_code == cli.ExitCode.CONFIG
+    assert call("check").exit_code == cli_frame.ExitCode.CONFIG
     assert json.loads(call("check", "--json").output)[0]["level"] == "error"
 
 
@@ -328,9 +354,9 @@ def test_source_remove_asks(call, tmp_path):
     """Where nobody can be asked it wants --yes; a source that is not there is named."""
     (tmp_path / "config.yaml").write_text(CONFIG)
 
-    assert call("source", "remove", "shop").exit_code == cli.ExitCode.USAGE
+    assert call("source", "remove", "shop").exit_code == cli_frame.ExitCode.USAGE
     wrong = call("source", "remove", "shup", "--yes")
-    assert wrong.exit_code == cli.ExitCode.ERROR
+    assert wrong.exit_code == cli_frame.ExitCode.ERROR
     assert "shop" in wrong.stderr
 
 
@@ -339,7 +365,7 @@ def test_snapshot_of_an_unknown_sync(call, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     result = call("snapshot", "order")
 
-    assert result.exit_code == cli.ExitCode.ERROR
+    assert result.exit_code == cli_frame.ExitCode.ERROR
     assert "Choose one of: orders" in result.stderr
 
 
@@ -348,7 +374,7 @@ def test_status_before_the_first_run(call, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     result = call("status")
 
-    assert result.exit_code == cli.ExitCode.STATE
+    assert result.exit_code == cli_frame.ExitCode.STATE
     assert "fuagent run" in result.stderr
     assert not (tmp_path / ".fuagent").exists()
 
@@ -356,5 +382,5 @@ def test_status_before_the_first_run(call, tmp_path):
 def test_module_and_script_are_the_same():
     """``python -m fuagent`` is the script."""
     assert program("--version").stdout.startswith("fuagent ")
-    assert program("nonsense").returncode == cli.ExitCode.USAGE
+    assert program("nonsense").returncode == cli_frame.ExitCode.USAGE
     assert "Usage: fuagent" in one_line(program("--help").stdout)

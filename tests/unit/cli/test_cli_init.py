@@ -7,7 +7,7 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
-from fuagent import cli, config, drivers
+from fuagent import cli, cli_frame, config, drivers
 
 ARGUMENTS = ("--source-endpoint", "shop.db", "--table", "orders", "--table", "log_*", "--service", "http://h:1/o.json")
 
@@ -102,7 +102,7 @@ def test_a_key_in_place_of_its_variable_is_refused(init, tmp_path):
     """Whoever types the key itself is stopped, and the key is in no file and no message."""
     result = init(*ARGUMENTS, "--key-env", "sk-12345-abc")
 
-    assert result.exit_code == cli.ExitCode.USAGE
+    assert result.exit_code == cli_frame.ExitCode.USAGE
     assert "sk-12345-abc" not in result.output
     assert list(tmp_path.iterdir()) == []
 
@@ -112,7 +112,7 @@ def test_it_does_not_overwrite(init, tmp_path):
     (tmp_path / "config.yaml").write_text("mine")
     result = init(*ARGUMENTS)
 
-    assert result.exit_code == cli.ExitCode.CONFIG
+    assert result.exit_code == cli_frame.ExitCode.CONFIG
     assert "--force" in result.output
     assert (tmp_path / "config.yaml").read_text() == "mine"
     assert init(*ARGUMENTS, "--force").exit_code == 0
@@ -132,7 +132,7 @@ def test_what_makes_no_configuration_is_not_written(init, tmp_path, changes, pla
     """Mistakes are told as ``check`` would, and no file is left."""
     result = init(*ARGUMENTS, *changes)
 
-    assert result.exit_code == cli.ExitCode.CONFIG
+    assert result.exit_code == cli_frame.ExitCode.CONFIG
     assert place in result.output
     assert list(tmp_path.iterdir()) == []
 
@@ -174,7 +174,7 @@ def test_a_place_that_cannot_be_written(init):
     """A directory that is not there is told, not traced."""
     result = init(*ARGUMENTS, "--config", "nowhere/config.yaml")
 
-    assert result.exit_code == cli.ExitCode.STATE
+    assert result.exit_code == cli_frame.ExitCode.STATE
     assert "nowhere/config.yaml" in result.output
 
 
@@ -209,6 +209,6 @@ def test_ctrl_c_at_a_question(tmp_path, terminal):
     talk.say("\x03")
     code = talk.end()
 
-    assert code == cli.INTERRUPTED
+    assert code == cli_frame.INTERRUPTED
     assert "Traceback" not in talk.seen
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,130 @@
+"""Commands for whoever operates an agent: what it does, and what it is to do.
+
+Each reaches the running agent through its control socket, or works on the journal without one.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fuagent.cli_frame import ConfigOption, DebugOption, JsonOption, StateDirOption, given, wait
+
+source_commands = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Take out what fuagent put into a database."
+)
+SyncArgument = Annotated[str, typer.Argument(help="Name of the sync.", show_default=False)]
+
+
+def add_to(application: typer.Typer) -> None:
+    """Make the commands part of the command line."""
+    for command in (status, snapshot, pause, resume, accept_gap):
+        application.command()(command)
+    application.add_typer(source_commands, name="source")
+
+
+def status(
+    ctx: typer.Context,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Say how every sync fares.
+
+    The running agent is asked; without one the journal tells what it holds.
+    """
+    from fuagent import app, app_commands, screen
+
+    options = given(ctx, config, state_dir, debug)
+    screen.show_status(
+        wait(app_commands.status(app.setup(options.config, options.state_dir, sends=False))), as_json=json
+    )
+
+
+def snapshot(
+    ctx: typer.Context,
+    sync: SyncArgument,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Send every row of one sync again."""
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    typer.echo(wait(app_commands.snapshot(app.setup(options.config, options.state_dir, sends=False), sync)))
+
+
+def pause(
+    ctx: typer.Context,
+    sync: SyncArgument,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Stop one sync until it is resumed.
+
+    It stops at the next transaction end; the others go on. A pause outlives a restart of the agent.
+    """
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    typer.echo(wait(app_commands.pause(app.setup(options.config, options.state_dir, sends=False), sync)))
+
+
+def resume(
+    ctx: typer.Context,
+    sync: SyncArgument,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """End the pause of one sync; it goes on where it stopped."""
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    typer.echo(wait(app_commands.resume(app.setup(options.config, options.state_dir, sends=False), sync)))
+
+
+def accept_gap(
+    ctx: typer.Context,
+    sync: SyncArgument,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Take a lost place for known.
+
+    Changes may be missing at the service. Batches suggest no snapshot any more; none is taken.
+    """
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    typer.echo(wait(app_commands.accept_gap(app.setup(options.config, options.state_dir, sends=False), sync)))
+
+
+@source_commands.command("remove")
+def source_remove(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="Name of the source.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Take out of the database all that fuagent put there."""
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    setup = app.setup(options.config, options.state_dir)
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here: say that you mean it.", param_hint="--yes")
+    question = f"Remove what fuagent put into the database of source {source}? A later run starts with a snapshot."
+    if not yes and not typer.confirm(question):
+        typer.echo("Nothing was removed.")
+        return
+    lines = wait(app_commands.remove(setup, source))
+    typer.echo("\n".join(lines) if lines else "There was nothing to remove.")
