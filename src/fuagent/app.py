@@ -15,12 +15,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from fuagent import app_answers, control, drivers, functions
 from fuagent import config as configuration
+from fuagent.app_reload import Reloader
 from fuagent.config import Config, SyncConfig
 from fuagent.engine.agent import Agent
 from fuagent.engine.progress import Progress
@@ -170,33 +172,47 @@ def pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Findin
     return drivers.load_pusher(chosen.driver)(context)
 
 
-def _build(setup: Setup, journal: Journal, log: Log) -> Agent:
-    agent_id = _agent_id(setup.config, journal, log)
-    started = f"{time.time_ns() // 1_000_000:x}"
-    clock = SystemClock()
-    syncs = []
-    for sync in setup.config.syncs.values():
-        progress = Progress(sync.name, since=clock.time())
-        reporter = Reporter(progress, log, clock)
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes the syncs of one start of the agent."""
 
-        def warn(finding: Finding, reporter: Reporter = reporter) -> None:
+    agent_id: str
+    state_dir: Path
+    journal: Journal
+    log: Log
+    started: str
+    clock: SystemClock
+
+    def prepare(self, config: Config, sync: SyncConfig) -> Callable[[], Sync]:
+        """What makes one sync; all that can be wrong with its configuration is found here."""
+        known = settings(sync, self.agent_id)
+        return partial(self._make, Setup(config, self.state_dir), sync, known)
+
+    def _make(self, setup: Setup, sync: SyncConfig, known: SyncSettings) -> Sync:
+        progress = Progress(sync.name, since=self.clock.time())
+        reporter = Reporter(progress, self.log, self.clock)
+
+        def warn(finding: Finding) -> None:
             reporter.notice(f"{finding.what} {finding.fix}".strip(), where=finding.where)
 
-        own = journal.sync(sync.name)
+        own = self.journal.sync(sync.name)
         progress.rejected = own.rejected_count()
-        syncs.append(
-            Sync(
-                settings(sync, agent_id),
-                source(setup, sync, agent_id, warn),
-                pusher(setup, sync, agent_id, warn),
-                own,
-                clock,
-                random.random,
-                reporter,
-                started,
-            )
+        return Sync(
+            known,
+            source(setup, sync, self.agent_id, warn),
+            pusher(setup, sync, self.agent_id, warn),
+            own,
+            self.clock,
+            random.random,
+            reporter,
+            self.started,
         )
-    return Agent(syncs)
+
+
+def _maker(setup: Setup, journal: Journal, log: Log) -> _Maker:
+    agent_id = _agent_id(setup.config, journal, log)
+    started = f"{time.time_ns() // 1_000_000:x}"
+    return _Maker(agent_id, setup.state_dir, journal, log, started, SystemClock())
 
 
 # ---------------------------------------------------------------- running
@@ -223,9 +239,12 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
             )
         for finding in setup.config.warnings:
             log.warning("configuration", where=finding.where, what=finding.what, fix=finding.fix)
-        agent = _build(setup, journal, log)
+        maker = _maker(setup, journal, log)
+        agent = Agent([maker.prepare(setup.config, sync)() for sync in setup.config.syncs.values()])
+        reloader = Reloader(setup.config, agent, partial(_read, setup.config.path), maker.prepare, log)
         log.info("agent starts", version=__version__, syncs=list(setup.config.syncs), state_dir=str(setup.state_dir))
-        async with control.serve(setup.state_dir, app_answers.commands(agent, journal)), _watching(agent, watch):
+        commands = app_answers.commands(agent, journal) | {"reload": _reload(reloader)}
+        async with control.serve(setup.state_dir, commands), reloader.on_signal(), _watching(agent, watch):
             forced = await _until_signal(agent, once=once)
         log.info("agent ends", healthy=agent.healthy)
         if forced:
@@ -233,6 +252,17 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
         return 0 if agent.healthy else 1
     finally:
         journal.close()
+
+
+def _read(path: Path) -> Config:
+    return configuration.load(path, environ=dict(os.environ), options=drivers.options)
+
+
+def _reload(reloader: Reloader) -> control.Command:
+    async def reload(_arguments: dict[str, object]) -> object:
+        return await reloader.reload()
+
+    return reload
 
 
 def _tame_collector() -> None:

@@ -68,6 +68,22 @@ async def pause(setup: app.Setup, name: str) -> str:
     return await _wish(setup, "pause", name, note)
 
 
+async def reload(setup: app.Setup) -> str:
+    """Let the running agent read its configuration again; gives what that changed.
+
+    Raises:
+        StateError: none is running.
+    """
+    try:
+        return str(await control.call(setup.state_dir, "reload"))
+    except control.NotRunningError:
+        raise StateError(
+            "no agent is running; there is nothing to reload.",
+            where=str(setup.state_dir),
+            fix="Start one with fuagent run; it reads the configuration then.",
+        ) from None
+
+
 async def resume(setup: app.Setup, name: str) -> str:
     """End the pause of one sync; gives what happens next."""
 

@@ -20,7 +20,7 @@ SyncArgument = Annotated[str, typer.Argument(help="Name of the sync.", show_defa
 
 def add_to(application: typer.Typer) -> None:
     """Make the commands part of the command line."""
-    for command in (status, snapshot, pause, resume, accept_gap):
+    for command in (status, snapshot, pause, resume, reload, accept_gap):
         application.command()(command)
     application.add_typer(source_commands, name="source")
 
@@ -104,6 +104,22 @@ def accept_gap(
 
     options = given(ctx, config, state_dir, debug)
     typer.echo(wait(app_commands.accept_gap(app.setup(options.config, options.state_dir, sends=False), sync)))
+
+
+def reload(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Let the running agent read its configuration again.
+
+    Only syncs that changed restart. What is wrong with the file is said, and then nothing changes. SIGHUP does the same.
+    """
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    typer.echo(wait(app_commands.reload(app.setup(options.config, options.state_dir, sends=False))))
 
 
 @source_commands.command("remove")

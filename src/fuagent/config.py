@@ -9,7 +9,7 @@ The file passes through several hands: ``config_yaml`` reads text and keeps line
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -59,7 +59,9 @@ class SourceConfig:
     driver: str
     endpoint: str
     options: BaseModel
-    credential: Callable[[], Credential | None]
+    credential: Callable[[], Credential | None] = field(compare=False)
+    proof: object = field(default=None, repr=False)
+    """What the file says under credential, to tell whether that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ class PusherConfig:
     driver: str
     endpoint: str
     options: BaseModel
-    credential: Callable[[], Credential | None]
+    credential: Callable[[], Credential | None] = field(compare=False)
+    proof: object = field(default=None, repr=False)
+    """What the file says under credential, to tell whether that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +176,23 @@ def _config(keys: FileKeys, params: Mapping[str, Mapping[str, BaseModel]], path:
         state_dir=path.parent / (keys.state_dir or STATE_DIR),
         sources={
             name: SourceConfig(
-                name, entry.driver, entry.endpoint, params["sources"][name], credential("sources", name, entry)
+                name,
+                entry.driver,
+                entry.endpoint,
+                params["sources"][name],
+                credential("sources", name, entry),
+                entry.credential,
             )
             for name, entry in keys.sources.items()
         },
         pushers={
             name: PusherConfig(
-                name, entry.driver, entry.endpoint, params["pushers"][name], credential("pushers", name, entry)
+                name,
+                entry.driver,
+                entry.endpoint,
+                params["pushers"][name],
+                credential("pushers", name, entry),
+                entry.credential,
             )
             for name, entry in keys.pushers.items()
         },

@@ -117,7 +117,7 @@ class Agent:
         except (control.NotRunningError, FileNotFoundError):
             return {}
         assert isinstance(report, dict)
-        return next(sync for sync in report["syncs"] if sync["name"] == name)
+        return next((sync for sync in report["syncs"] if sync["name"] == name), {})
 
     async def state(self, wanted: str, name: str = "orders-sync") -> dict[str, Any]:
         """Wait until the sync is in this state; gives its status."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from fuagent.engine.again import Account, Wish, chosen
 from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.pipeline import Pipeline
 from fuagent.engine.progress import Progress
 from fuagent.engine.sync import Sync
 from fuagent.errors import FuagentError, StopAgentError
 from fuagent.journal import SnapshotRecord
+from fuagent.model import TableSpec
 
+_AT_REST = {
+    State.PAUSED: "End the pause first, with fuagent resume.",
+    State.HALTED: "See fuagent status for what to mend, then start the agent again; or end it and retry without it.",
+    State.STOPPED: "Start the agent again, or retry without it.",
+}
 BY_OPERATOR = "an operator asked for it"
 
 
@@ -23,8 +30,11 @@ class Agent:
     def __init__(self, syncs: Sequence[Sync]) -> None:
         self._syncs = {sync.settings.name: sync for sync in syncs}
         self._pipelines = {sync.settings.name: Pipeline(sync) for sync in syncs}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._ended = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news = asyncio.Event()
+        """Set when a task has ended, or all are to end."""
+        self._ending = self._over = False
+        self._exchanging = asyncio.Lock()
         self._measuring = asyncio.Lock()
 
     @property
@@ -46,28 +56,76 @@ class Agent:
         Raises:
             StopAgentError: the agent cannot go on.
         """
-        for sync in self._syncs.values():
+        for name, sync in self._syncs.items():
             sync.wishes.once = once
-        self._tasks = [asyncio.create_task(pipeline.run()) for pipeline in self._pipelines.values()]
+            self._start(name)
         try:
-            await self._finish()
-            if not once and not self._stopping:
-                await self._ended.wait()
+            while not self._over and not (self._idle and (once or self._ending)):
+                await self._news.wait()
+                self._news.clear()
+                self._heed()
         finally:
             await self._cancel()
 
+    def _start(self, name: str) -> None:
+        task = self._tasks[name] = asyncio.create_task(self._pipelines[name].run())
+        task.add_done_callback(lambda _task: self._news.set())
+
+    @property
+    def _idle(self) -> bool:
+        return all(task.done() for task in self._tasks.values())
+
+    def _heed(self) -> None:
+        """An error that concerns the agent ends all of it."""
+        for task in self._tasks.values():
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if isinstance(error, StopAgentError):
+                raise error
+            if error is not None:
+                raise StopAgentError(f"a defect: {type(error).__name__}.", fix="Report it; see the log.") from error
+
+    async def exchange(self, gone: Iterable[str], come: Mapping[str, Callable[[], Sync]], order: Sequence[str]) -> None:
+        """Let the syncs ``gone`` end, each within its own drain, and start those that ``come``; no other notices.
+
+        One that stands in both is made anew once the old one has ended. ``order`` is that of all there are then.
+        """
+        async with self._exchanging:
+            await asyncio.gather(*(self._retire(name) for name in gone))
+            for name, make in come.items():
+                if self._ending:
+                    return  # the agent is ending: nothing begins any more
+                self._syncs[name] = sync = make()
+                self._pipelines[name] = Pipeline(sync)
+                self._start(name)
+            self._syncs = {name: self._syncs[name] for name in order if name in self._syncs}
+
+    async def _retire(self, name: str) -> None:
+        sync, task = self._syncs[name], self._tasks[name]
+        self._drain(sync)
+        await asyncio.wait([task], timeout=sync.settings.drain)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for known in (self._syncs, self._pipelines, self._tasks):
+            del known[name]
+
+    @staticmethod
+    def _drain(sync: Sync) -> None:
+        sync.wishes.stopping.set()
+        sync.wishes.wake.set()
+        if sync.progress.state not in (State.HALTED, State.STOPPED):
+            sync.reporter.meet(Event.DRAIN)
+
     async def stop(self) -> None:
         """Let every sync finish what is in flight, each within its own ``drain``; then end."""
+        self._ending = True
         for sync in self._syncs.values():
-            sync.wishes.stopping.set()
-            sync.wishes.wake.set()
-            if sync.progress.state not in (State.HALTED, State.STOPPED):
-                sync.reporter.meet(Event.DRAIN)
+            self._drain(sync)
         within = max((sync.settings.drain for sync in self._syncs.values()), default=0.0)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within)
+            await asyncio.wait(self._tasks.values(), timeout=within)
         await self._cancel()
-        self._ended.set()
+        self._over = True
+        self._news.set()
 
     def snapshot(self, name: str) -> str:
         """Ask for a full snapshot of one sync; gives what happens next."""
@@ -104,6 +162,31 @@ class Agent:
         sync.wishes.wake.set()
         return "the sync goes on"
 
+    async def retry(self, name: str, numbers: Sequence[int] | None) -> Account:
+        """Let one sync send rows that were set aside once more, as soon as nothing else is in flight.
+
+        Raises:
+            FuagentError: it cannot, or could not finish; the text says what to do.
+        """
+        sync = self._find(name)
+        chosen(sync.journal, numbers)
+        if sync.progress.state in _AT_REST:
+            raise FuagentError(
+                f"sync {name} is {sync.progress.state} and sends nothing.", fix=_AT_REST[sync.progress.state]
+            )
+        wish = Wish(None if numbers is None else tuple(numbers), asyncio.get_running_loop().create_future())
+        sync.wishes.again.append(wish)
+        sync.wishes.wake.set()
+        answer = await wish.answer
+        if isinstance(answer, FuagentError):
+            raise answer
+        return answer
+
+    def events(self, name: str) -> list[TableSpec]:
+        """The tables of one sync and how their rows are written, as far as they are known yet; without the document."""
+        sync = self._find(name)
+        return [TableSpec(table, sync.settings.mapping) for table in sync.tables]
+
     async def status(self) -> list[Progress]:
         """Progress of every sync, with how far each is behind."""
         async with self._measuring:  # the display and a command may ask at once, a source only takes one
@@ -127,23 +210,7 @@ class Agent:
             )
         return self._syncs[name]
 
-    @property
-    def _stopping(self) -> bool:
-        return all(sync.wishes.stopping.is_set() for sync in self._syncs.values())
-
-    async def _finish(self) -> None:
-        """Wait for all syncs; an error that concerns the agent ends them all."""
-        pending = set(self._tasks)
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                error = task.exception() if not task.cancelled() else None
-                if isinstance(error, StopAgentError):
-                    raise error
-                if error is not None:
-                    raise StopAgentError(f"a defect: {type(error).__name__}.", fix="Report it; see the log.") from error
-
     async def _cancel(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
