@@ -6,7 +6,11 @@ A failing example is kept in ``.hypothesis/`` and tried first next time.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# The suites for drivers are tests as well: a failing one shows what it compared.
+pytest.register_assert_rewrite("fuagent.testing")
 
 settings.register_profile(
     "fuagent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import groupby
 from types import TracebackType
@@ -64,15 +65,16 @@ class MemorySource:
 
     async def discover(self) -> list[Table]:
         self._step("discover")
-        found = [
-            table
-            for table in self.database.tables
-            if any(fnmatchcase(table.label, pattern) for pattern in self._context.tables)
-            and not any(fnmatchcase(table.label, pattern) for pattern in self._context.exclude)
-        ]
-        if not found:
-            raise HaltSyncError("no table fits.", where=", ".join(self._context.tables))
-        return found
+        labels = [table.label for table in self.database.tables]
+        for wanted in self._context.tables:
+            if not any(fnmatchcase(label, wanted) for label in labels):
+                close = get_close_matches(wanted, labels, cutoff=0.5) or labels
+                raise HaltSyncError(f"there is no table {wanted}", fix=f"there are: {', '.join(close)}")
+        return [table for table in self.database.tables if self._is_selected(table.label)]
+
+    def _is_selected(self, label: str) -> bool:
+        wanted, exclude = self._context.tables, self._context.exclude
+        return any(fnmatchcase(label, one) for one in wanted) and not any(fnmatchcase(label, one) for one in exclude)
 
     async def check(self) -> list[Finding]:
         return []

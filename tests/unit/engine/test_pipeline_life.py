@@ -353,7 +353,7 @@ class TestFaults:
             world.names = ["nothing*"]
             world.begin()
             await world.task
-            assert world.progress.problem == "nothing*: no table fits."
+            assert world.progress.problem == "there is no table nothing*"
 
         World().run(story)
 

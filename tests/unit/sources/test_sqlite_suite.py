@@ -1,21 +1,17 @@
 """The SQLite source keeps the promises of a source."""
 
-import pytest
+import sqlite3
 
-pytest.register_assert_rewrite("fuagent.testing")
-
-import sqlite3  # noqa: E402 - what is rewritten must not be imported before
-
-from fuagent.sources.sqlite import SQLite  # noqa: E402
-from fuagent.sources.sqlite.names import PREFIX, Names  # noqa: E402
-from fuagent.testing.source_kit import SourceKit  # noqa: E402
-from fuagent.testing.source_suite import SourceSuite  # noqa: E402
+from fuagent.sources.sqlite import SQLite
+from fuagent.sources.sqlite.names import PREFIX, Names
+from fuagent.testing.source_kit import SourceKit
+from fuagent.testing.source_suite import SourceSuite
 
 
 class Kit(SourceKit):
     """A database file, and a second program that writes to it."""
 
-    rows = (*SourceKit.rows, 7, -(2**63), 0.1, 1e300, b"\x00\xff")
+    values = (*SourceKit.values, 7, -(2**63), 0.1, 1e300, b"\x00\xff")
     mode = "wal"
 
     def __init__(self, directory):
@@ -62,7 +58,10 @@ class Kit(SourceKit):
         self.db.execute(f"ALTER TABLE {table} ADD COLUMN extra TEXT")
 
     async def purge(self):
-        """A source of its own acknowledges nothing; cleaning is due when one begins to read."""
+        for source in self._made:
+            if source._worker is not None:
+                source._cleaner._due = 0.0
+                await source._clean()
 
     async def replace(self):
         self.db.close()
@@ -80,7 +79,9 @@ class Kit(SourceKit):
         self.write(changes, "COMMIT")
 
     async def remains(self):
-        return [name for (name,) in self.db.execute("SELECT name FROM sqlite_schema WHERE name LIKE ?", (PREFIX + "%",))]
+        return [
+            name for (name,) in self.db.execute("SELECT name FROM sqlite_schema WHERE name LIKE ?", (PREFIX + "%",))
+        ]
 
 
 class RollbackKit(Kit):
@@ -101,3 +102,4 @@ class TestSQLiteRollback(TestSQLite):
     """A database with a rollback journal."""
 
     Kit = RollbackKit
+    no_write_beside = "with a rollback journal SQLite lets nobody commit while a picture is read; check says so"

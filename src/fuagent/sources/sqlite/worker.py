@@ -57,14 +57,15 @@ class Worker:
             raise translate(error, self._path) from None
 
     async def close(self) -> None:
-        """End what is running and let go of the file. May be called twice."""
+        """End what is running and let go of the file, also if whoever waits for it is cancelled. May be called twice."""
         if self._connection is not None:
             self._connection.interrupt()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._close)
+            closing = asyncio.get_running_loop().run_in_executor(self._pool, self._close)
         except RuntimeError:
             return  # closed before
         self._pool.shutdown(wait=False)
+        await asyncio.shield(closing)
 
     def _close(self) -> None:
         if self._connection is not None:
