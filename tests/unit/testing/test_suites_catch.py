@@ -1,5 +1,6 @@
 """The suites fail for drivers that break a promise, each by the test that is about it."""
 
+import broken_pushers
 import broken_sources
 import pytest
 
@@ -23,6 +24,25 @@ class TestBroken(SourceSuite):
     no_roll_back = no_replace = "not in memory"
 """
 
+PUSHERS = """
+from broken_pushers import {driver}
+from service_kit import ACTS, SAID, ServiceKit
+
+from fuagent.testing.pusher_kit import Act, Said
+from fuagent.testing.pusher_suite import PusherSuite
+
+
+class Kit(ServiceKit):
+    Driver = {driver}
+
+
+class TestBroken(PusherSuite):
+    Kit = Kit
+    no_act = dict.fromkeys(set(Act) - set(ACTS), "not in memory")
+    no_said = dict.fromkeys(set(Said) - set(SAID), "not in memory")
+    no_rotate = "not in memory"
+"""
+
 
 def failures(pytester, monkeypatch, text):
     """The tests of the suite in ``text`` that fail."""
@@ -40,6 +60,14 @@ def test_a_broken_source_is_caught(pytester, monkeypatch, driver):
     failed, _ = failures(pytester, monkeypatch, SOURCES.format(driver=driver.__name__))
 
     assert broken_sources.CAUGHT_BY[driver] in failed
+
+
+@pytest.mark.parametrize("driver", broken_pushers.CAUGHT_BY, ids=lambda driver: driver.__name__)
+def test_a_broken_pusher_is_caught(pytester, monkeypatch, driver):
+    """A driver that breaks a promise fails the test of that promise."""
+    failed, _ = failures(pytester, monkeypatch, PUSHERS.format(driver=driver.__name__))
+
+    assert broken_pushers.CAUGHT_BY[driver] in failed
 
 
 def test_what_is_left_out_says_why(pytester, monkeypatch):
