@@ -60,7 +60,7 @@ class Agent:
             sync.wishes.once = once
             self._start(name)
         try:
-            while not self._over and not (self._idle and (once or self._ending)):
+            while not self._over and not (self._idle and (once or self._ending or self._empty)):
                 await self._news.wait()
                 self._news.clear()
                 self._heed()
@@ -74,6 +74,11 @@ class Agent:
     @property
     def _idle(self) -> bool:
         return all(task.done() for task in self._tasks.values())
+
+    @property
+    def _empty(self) -> bool:
+        """Whether there is nothing to run, and nothing about to come."""
+        return not self._syncs and not self._exchanging.locked()
 
     def _heed(self) -> None:
         """An error that concerns the agent ends all of it."""

@@ -347,3 +347,76 @@ class TestSizeLimit:
         limit.accepted()
 
         assert limit.value == 250
+
+
+class TestRefused:
+    def test_alone(self):
+        """A row that cannot be sent is a parcel of its own, in its place."""
+        subject = batcher(most=10)
+        for at, reason in enumerate(["", "transform x failed", "", "transform y failed"], 1):
+            subject.add(replace(rows(b"{}", at=at), refused=reason))
+
+        assert [(parcel.count, parcel.refused) for parcel in drained(subject)] == [
+            (1, ""),
+            (1, "transform x failed"),
+            (1, ""),
+            (1, "transform y failed"),
+        ]
+
+
+class TestWholeTransactions:
+    def whole(self, most=4, limit=10_000) -> Batcher:
+        return Batcher(most, SizeLimit(limit), 0, str, whole_transactions=True)
+
+    def test_ends_where_a_transaction_does(self):
+        """Three rows and two do not fit into four: the second transaction goes as a whole with the next."""
+        subject = self.whole()
+        subject.add(rows(*[b"{}"] * 3, at=1))
+        subject.add(rows(*[b"{}"] * 2, at=2))
+        subject.add(rows(*[b"{}"] * 2, at=3))
+
+        assert [(parcel.count, parcel.boundary) for parcel in drained(subject)] == [(3, True), (4, True)]
+
+    def test_waits_for_the_end(self):
+        """Nothing is taken of a transaction whose end is not read yet."""
+        subject = self.whole()
+        subject.add(rows(b"{}", at=1, boundary=False))
+        before = subject.take()
+        subject.add(rows(b"{}", at=2))
+
+        assert before is None
+        assert [parcel.count for parcel in drained(subject)] == [2]
+
+    def test_too_large_to_stay_whole(self):
+        """A transaction larger than four batches is cut as ever: memory does not grow with it."""
+        subject = self.whole(most=2)
+        for at in range(1, 5):
+            subject.add(rows(*[b"{}"] * 2, at=at, boundary=at == 4))
+
+        assert subject.full
+        assert [parcel.count for parcel in drained(subject)] == [2, 2, 2, 2]
+
+    def test_larger_than_a_batch(self):
+        """One that is larger than a batch is cut, and what follows begins a batch of its own."""
+        subject = self.whole(most=4)
+        subject.add(rows(*[b"{}"] * 6, at=1))
+        subject.add(rows(*[b"{}"] * 3, at=2))
+
+        assert [(parcel.count, parcel.boundary) for parcel in drained(subject)] == [(4, False), (2, True), (3, True)]
+
+    @given(sequences(), some.integers(1, 6), some.integers(1, 200))
+    def test_nothing_lost(self, given_rows, most, limit):
+        """The same rows in the same order as without it, and no batch but the last part of a large one is cut."""
+        ended = [*given_rows[:-1], replace(given_rows[-1], boundary=True)]
+        subject = self.whole(most, limit)
+        parcels: list[Parcel] = []
+        for each in ended:
+            subject.add(each)
+            while subject.full:
+                parcels.append(subject.take())
+        parcels += drained(subject)
+
+        found = [line for parcel in parcels for line in parcel.events()]
+        assert found == [line for each in ended for line in each.rows]
+        assert subject.empty
+        assert parcels[-1].boundary
