@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from fuagent import control
+from fuagent import app_rejected, control
 from fuagent.engine.agent import Agent
 from fuagent.engine.progress import Progress
 from fuagent.journal import Journal
@@ -21,7 +21,11 @@ def commands(agent: Agent, journal: Journal) -> dict[str, control.Command]:
         return report(agent.progress, journal, running=True)
 
     wishes = {"snapshot": agent.snapshot, "pause": agent.pause, "resume": agent.resume, "accept_gap": agent.accept_gap}
-    return {"status": status, **{name: _of_one_sync(wish) for name, wish in wishes.items()}}
+    return {
+        "status": status,
+        **app_rejected.answers(agent, journal),
+        **{name: _of_one_sync(wish) for name, wish in wishes.items()},
+    }
 
 
 def _of_one_sync(wish: Callable[[str], str]) -> control.Command:

@@ -10,18 +10,20 @@ from typing import Annotated
 
 import typer
 
+from fuagent import cli_rejected
 from fuagent.cli_frame import ConfigOption, DebugOption, JsonOption, StateDirOption, given, wait
+from fuagent.cli_names import SyncArgument
 
 source_commands = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Take out what fuagent put into a database."
 )
-SyncArgument = Annotated[str, typer.Argument(help="Name of the sync.", show_default=False)]
 
 
 def add_to(application: typer.Typer) -> None:
     """Make the commands part of the command line."""
     for command in (status, snapshot, pause, resume, reload, accept_gap):
         application.command()(command)
+    application.add_typer(cli_rejected.commands, name="rejected")
     application.add_typer(source_commands, name="source")
 
 

@@ -62,6 +62,7 @@ from fuagent.model import (
     Rows,
     Table,
     TableSpec,
+    Written,
 )
 
 
@@ -299,6 +300,26 @@ class Source(Protocol):
         The one permission to do so: what was only yielded, or only pushed, MUST stay.
         May be called while ``stream`` is running, and with a place that was acknowledged before.
         Cheap to call often.
+        """
+        ...
+
+    async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
+        """The rows these events told of, as they are now; one answer for each, in their order.
+
+        The events were written by this source for this table, some time ago and perhaps under
+        other settings. A row is found by its key's columns, whose values stand in the event under
+        the names and in the forms of ``spec``. Where they cannot be told from it (masked, left
+        out, written in a form with no way back), the answer MUST say so in ``refused``, and MUST NOT
+        be another row. A row that is gone, or that meets the sync's condition no more, has no
+        event, unless the old event was the mark of a deleted row: then it is that mark again, the key alone.
+        Changes nothing, needs no ``prepare``, and is never called while ``stream`` or a snapshot runs.
+        """
+        ...
+
+    async def sample(self, spec: TableSpec, most: int) -> list[Written]:
+        """The first rows of a table as a snapshot would write them, at most ``most``.
+
+        Changes nothing, needs no ``prepare``, and is never called while ``stream`` or a snapshot runs.
         """
         ...
 

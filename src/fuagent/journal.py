@@ -296,6 +296,12 @@ class SyncJournal:
         with self._journal.durable() as database:
             database.executemany("DELETE FROM rejected WHERE id = ?", [(number,) for number in numbers])
 
+    def refused_again(self, number: int, status: int | None, reason: str) -> None:
+        """Note why a row set aside was refused once more; it stays as it was."""
+        for row in self.rejected():
+            if row.id == number:
+                self.set_aside(row.table, row.index, status, reason, row.event)
+
     def rejected(self) -> list[Rejected]:
         """Rows set aside, oldest first; damaged ones are passed over."""
         rows = self._journal.read(

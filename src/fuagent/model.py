@@ -281,6 +281,18 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """One row of a table as it is now, written as an event without an index.
+
+    ``event`` is None where there is no such row (any more). ``refused`` says why the row cannot
+    be found or sent; it holds nothing of the row.
+    """
+
+    event: bytes | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one POST carries, ready to be written; a retry sends the very same value."""
 

@@ -264,7 +264,7 @@ def _fitting(syncs: Sequence[Progress], height: int) -> Sequence[Progress]:
 def show_status(report: Mapping[str, Any], *, as_json: bool, out: TextIO | None = None) -> None:
     """Print what :func:`fuagent.app.status` gave."""
     if as_json:
-        _print_json(report, out)
+        show_json(report, out=out)
         return
     console = _console(out)
     syncs = [_progress(told) for told in report["syncs"]]
@@ -323,7 +323,7 @@ def _status_row(word: str, one: Progress, now: float) -> tuple[Text | str, ...]:
 def show_findings(findings: Sequence[Finding], *, as_json: bool, out: TextIO | None = None) -> None:
     """Print findings, the worst first."""
     if as_json:
-        _print_json([asdict(finding) for finding in findings], out)
+        show_json([asdict(finding) for finding in findings], out=out)
         return
     console = _console(out)
     order = list(Level)
@@ -374,7 +374,8 @@ def _print(console: Console, what: RenderableType) -> None:
     console.file.flush()
 
 
-def _print_json(value: object, out: TextIO | None) -> None:
+def show_json(value: object, *, out: TextIO | None = None) -> None:
+    """Print a value for programs."""
     file = out or sys.stdout
     file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
     file.flush()

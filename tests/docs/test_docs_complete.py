@@ -177,7 +177,7 @@ def test_commands_in_prose_exist(docs, root, generated):
     unknown = []
     for path in docs.pages():
         for line in _commands(path.read_text(encoding="utf-8")):
-            told = re.match(r"fuagent ([a-z-]+)(?: ([a-z]+))?", line)
+            told = re.match(r"fuagent ([a-z][a-z-]*)(?: ([a-z]+))?", line)
             if (
                 told
                 and f"fuagent {told[1]}" not in commands

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fuagent.engine import retry
 from fuagent.engine.batcher import Parcel, SizeLimit
@@ -134,6 +134,11 @@ class Delivery:
         if part.refused:
             return Outcome(Verdict.REJECTED, part.refused), 0
         return await self._until_clear(self._batch(part))
+
+    async def alone(self, table: str, event: bytes) -> Outcome:
+        """Send one row that had been set aside, again until the answer is clear; nothing follows from a refusal."""
+        outcome, _ = await self._until_clear(replace(self._batch(None, table=table), events=(event,)))
+        return outcome
 
     async def flags(self, tables: tuple[str, ...], *, end: bool) -> Outcome:
         """Send an empty batch to the route of each of ``tables``: the end marker, or the suggestion alone."""

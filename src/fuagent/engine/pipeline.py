@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from fuagent.engine import retry, start
+from fuagent.engine.again import Account, send_again
 from fuagent.engine.delivery import StoppedError
 from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.snapshot import Snapshot
@@ -31,7 +32,7 @@ from fuagent.errors import (
     WrongAnswerError,
 )
 from fuagent.journal import SnapshotRecord
-from fuagent.model import Anchor, Answer, Checkpoint, Place
+from fuagent.model import Anchor, Answer, Checkpoint, Outcome, Place
 
 ASK_AGAIN_EVERY = 5.0
 UNSEEN = 2**32
@@ -58,6 +59,7 @@ class Pipeline:
             StopAgentError: the whole agent cannot run.
         """
         sync = self._sync
+        sync.reporter.speak()
         while not sync.wishes.stopping.is_set():
             try:
                 await self._turn()
@@ -118,7 +120,7 @@ class Pipeline:
         slow = event is not Event.RETRY
         wait = retry.delay(self._failures, sync.chance(), slow=slow, floor=error.retry_after)
         problem = f"{error.where}: {error.what}" if error.where else error.what
-        sync.reporter.trouble(event, problem, error.fix, wait)
+        sync.reporter.trouble(event, problem, error.fix, wait, retry.reason(error))
         await pause(sync.clock, wait, sync.wishes.stopping)
 
     async def _turn(self) -> None:
@@ -173,6 +175,7 @@ class _Session:
         self._pipeline.recovered()
         while True:
             until = await self._pipeline.until(place)
+            await self._send_again()
             if sync.snapshot_due() or place is None:
                 place = await self._take(place)
             elif sync.ledger.record.gap and sync.settings.on_lost_place == "wait":
@@ -239,7 +242,34 @@ class _Session:
         sync = self._sync
         record = sync.ledger.record
         waiting = bool(record.gap) and sync.settings.on_lost_place == "wait"
-        return sync.wishes.stopping.is_set() or record.paused or waiting or sync.snapshot_due()
+        asked = record.paused or bool(sync.wishes.again)
+        return sync.wishes.stopping.is_set() or asked or waiting or sync.snapshot_due()
+
+    async def _send_again(self) -> None:
+        """What an operator asked to be sent once more, with nothing else in flight."""
+        sync = self._sync
+        while sync.wishes.again and not sync.wishes.stopping.is_set():
+            wish = sync.wishes.again[0]  # it stays there if the session has to begin anew
+            answer: Account | FuagentError
+            try:
+                answer = await send_again(sync.journal, sync.source, sync.specs(), wish.numbers, self._alone)
+            except FuagentError as error:
+                answer = error
+            finally:
+                sync.progress.rejected = sync.journal.rejected_count()
+            sync.wishes.again.popleft()
+            if not wish.answer.done():  # who asked may have gone
+                wish.answer.set_result(answer)
+            if isinstance(answer, FuagentError) and type(answer) is not FuagentError:
+                raise answer
+
+    async def _alone(self, table: str, event: bytes) -> Outcome:
+        sync = self._sync
+        outcome = await sync.delivery.alone(table, event)
+        if outcome.snapshot_needed:
+            sync.ledger.save(snapshot=sync.wanted(), gap="")
+            sync.update_flag()
+        return outcome
 
     async def _wait_for_the_service(self) -> None:
         """``on_lost_place: wait``: no rows until a reply or an operator accepts the gap."""
@@ -307,7 +337,7 @@ class _Session:
             row = start.decide(facts)
             if row.do is not Do.ASK_AGAIN:
                 return row, checkpoint
-            sync.reporter.trouble(Event.RETRY, row.loud, "", ASK_AGAIN_EVERY)
+            sync.reporter.trouble(Event.RETRY, row.loud, "", ASK_AGAIN_EVERY, retry.MISSING)
             await pause(sync.clock, ASK_AGAIN_EVERY, sync.wishes.stopping)
             if sync.wishes.stopping.is_set():
                 raise StoppedError

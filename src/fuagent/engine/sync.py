@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fuagent.contract import payload
+from fuagent.engine.again import Wish
 from fuagent.engine.batcher import Batcher, Parcel, SizeLimit
 from fuagent.engine.delivery import Delivery
 from fuagent.engine.ledger import Ledger
@@ -34,6 +36,8 @@ class Wishes:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     once: bool = False
     ask_checkpoint: bool = False
+    again: deque[Wish] = field(default_factory=deque)
+    """Rows set aside that are to be sent once more."""
 
 
 class Sync:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ import orjson
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Clock, Head, SourceContext
-from fuagent.model import Anchor, Deletes, Finding, Place, Rows, Table, TableSpec
+from fuagent.model import Anchor, Deletes, Finding, Place, Rows, Table, TableSpec, Written
 from fuagent.testing.database import STRIDE, Database, Image, Row, Transaction, seq_of
 
 
@@ -148,6 +148,27 @@ class MemorySource:
     async def acknowledge(self, place: Place) -> None:
         self._step("acknowledge")
         self.database.acknowledged[self._context.sync] = place
+
+    async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
+        self._step("reread")
+        found = self.database.rows(spec.table.label)
+        return [self._written(spec, orjson.loads(text), found) for text in events]
+
+    async def sample(self, spec: TableSpec, most: int) -> list[Written]:
+        self._step("sample")
+        rows = list(self.database.rows(spec.table.label).values())[:most]
+        return [Written(write(spec, row, deleted=False)) for row in rows]
+
+    @staticmethod
+    def _written(spec: TableSpec, event: Row, found: Mapping[object, Row]) -> Written:
+        if not spec.table.key or any(name not in event for name in spec.table.key):
+            return Written(refused=f"table {spec.table.label} has no key to find a row by")
+        key = {name: event[name] for name in spec.table.key}
+        row = next((row for row in found.values() if key.items() <= row.items()), None)
+        if row is not None:
+            return Written(write(spec, row, deleted=False))
+        mark = spec.mapping.deletes is Deletes.MARK and event.get(spec.mapping.delete_field) is True
+        return Written(write(spec, key, deleted=True)) if mark else Written()
 
     async def remove(self) -> list[str]:
         self.database.acknowledged.pop(self._context.sync, None)

@@ -21,8 +21,8 @@ from fuagent.encode.compile import Frame, compile_encoder
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
-from fuagent.model import Anchor, Fact, Finding, Level, Place, Rows, Table, TableSpec
-from fuagent.sources.sqlite import findings, install, places, snapshot
+from fuagent.model import Anchor, Fact, Finding, Level, Place, Rows, Table, TableSpec, Written
+from fuagent.sources.sqlite import findings, install, places, rereading, snapshot
 from fuagent.sources.sqlite.cleaning import Cleaner
 from fuagent.sources.sqlite.events import Codec
 from fuagent.sources.sqlite.install import State
@@ -308,6 +308,18 @@ class SQLite:
             raise HaltSyncError(f"table {shown(table)} was not prepared", fix="report it: the agent asked out of order")
         return Shot(version, compile_encoder(replace(spec, table=found.table)), spec.table.label, found.rowid)
 
+    async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
+        """The rows these events told of, as they are now."""
+        return await self._opened().run(
+            lambda connection: rereading.reread(connection, spec, _there(connection, spec), events)
+        )
+
+    async def sample(self, spec: TableSpec, most: int) -> list[Written]:
+        """The first rows of a table."""
+        return await self._opened().run(
+            lambda connection: rereading.sample(connection, spec, _there(connection, spec), most)
+        )
+
     def _restless(self) -> TryAgainError:
         return TryAgainError("tables keep changing while the change log is made to fit", where=str(self._path))
 
@@ -331,6 +343,13 @@ def _tells(spec: TableSpec) -> None:
             raise HaltSyncError(
                 f"SQLite knows no {field.fact}", where=f"fields.{field.name}", fix="leave it out for this source"
             )
+
+
+def _there(connection: sqlite3.Connection, spec: TableSpec) -> Layout:
+    found = layout(connection, spec.table.name)
+    if found is None:
+        raise TryAgainError(f"table {shown(spec.table.label)} is gone: it was dropped or renamed")
+    return found
 
 
 def _frame(state: State, version: Version) -> Frame:
