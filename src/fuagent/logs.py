@@ -3,7 +3,11 @@
 Every text passes through one gate that takes out control characters, so that
 nothing a server says can move the cursor or start a line of its own. A
 traceback becomes one line too, and without the exception's own text, which may
-hold a row's values; only the level ``debug`` shows that text.
+hold a row's values or a secret: only errors raised here on purpose are known to hold none.
+
+What a line is about may be bound as a question, ``about``: it is asked as the line is
+written, and its answers stand before the line's own facts. A sync binds which batch is
+under way and the like, for itself and (through the context) for libraries in its tasks.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import structlog
 from structlog.typing import Processor, WrappedLogger
 
 from fuagent.contract.text import clean
+from fuagent.errors import FuagentError
 
 FORMS = ("auto", "console", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -41,9 +46,11 @@ def configure(form: str = "auto", level: str = "info", stream: TextIO | None = N
     least = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
+            _about,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ" if people else "iso", utc=True),
-            _Traceback(with_text=least <= logging.DEBUG),
+            _traceback,
             _cleaned,
             _for_people(colours=target.isatty() and not os.environ.get("NO_COLOR")) if people else _json(),
         ],
@@ -67,24 +74,23 @@ class _StandardError:
         return sys.stderr.isatty()
 
 
-class _Traceback:
+def _about(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Ask what the line is about; what the line itself says counts more."""
+    about = event.pop("about", None)
+    return {**about(), **event} if callable(about) else event
+
+
+def _traceback(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """An exception as one line: its type and the way it came."""
-
-    def __init__(self, *, with_text: bool) -> None:
-        self._with_text = with_text
-
-    def __call__(
-        self, _logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        told = event.pop("exc_info", None)
-        error = sys.exc_info()[1] if told is True else told[1] if isinstance(told, tuple) else told
-        if isinstance(error, BaseException):
-            event["exception"] = type(error).__name__ + (f": {error}" if self._with_text else "")
-            event["trace"] = " < ".join(
-                f"{frame.filename}:{frame.lineno} {frame.name}"
-                for frame in reversed(traceback.extract_tb(error.__traceback__))
-            )
-        return event
+    told = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if told is True else told[1] if isinstance(told, tuple) else told
+    if isinstance(error, BaseException):
+        event["exception"] = type(error).__name__ + (f": {error}" if isinstance(error, FuagentError) else "")
+        event["trace"] = " < ".join(
+            f"{frame.filename}:{frame.lineno} {frame.name}"
+            for frame in reversed(traceback.extract_tb(error.__traceback__))
+        )
+    return event
 
 
 def _cleaned(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -224,6 +224,9 @@ FAULTS: Mapping[Fault, Row] = MappingProxyType(
 ROWS: tuple[Row, ...] = (*_STATUS_ROWS, _ODD, _PAGE, _EMPTY, *FAULTS.values())
 """Every case, for the reference page and the tests."""
 
+CASES = frozenset(row.answer for row in ROWS)
+"""What :attr:`Outcome.case` may be: few and fixed, so that outcomes can be counted by it."""
+
 _BY_STATUS = {status: row for row in _STATUS_ROWS for status in row.statuses}
 
 
@@ -265,7 +268,7 @@ def read(
 def fault(kind: Fault, detail: str = "") -> Outcome:
     """The outcome of an attempt that got no answer; ``detail`` says more, without secrets."""
     row = FAULTS[kind]
-    return Outcome(row.verdict, _sentence(row.reason, clean(detail)), row.fix)
+    return Outcome(row.verdict, _sentence(row.reason, clean(detail)), row.fix, case=row.answer)
 
 
 def is_page(headers: Mapping[str, str], body: bytes) -> bool:
@@ -298,6 +301,7 @@ def _outcome(row: Row, status: int, headers: Mapping[str, str], now: float, deta
         row.fix,
         status=status,
         retry_after=retry_after.seconds(headers.get("retry-after"), now),
+        case=row.answer,
     )
 
 

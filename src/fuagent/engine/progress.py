@@ -1,10 +1,17 @@
-"""What a sync tells about itself: state, counters, last trouble. Read by ``status`` and the live display."""
+"""What a sync tells about itself: state, counters, last trouble. Read by ``status``, the live display and metrics."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from fuagent.engine.lifecycle import Event, State, step
+
+DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds up to which attempts are counted together; what took longer comes last."""
+
+_NOT_WORKING = frozenset({State.STARTING, State.RETRYING, State.WRONG_ANSWER, State.UNAUTHORISED})
+_DELIVERED = frozenset({Event.SENT, Event.CAUGHT_UP})
 
 
 @dataclass(slots=True)
@@ -27,10 +34,18 @@ class Progress:
     bytes: int = 0
     batches: int = 0
     retries: int = 0
+    retried: dict[str, int] = field(default_factory=dict)
+    """Retries by what went wrong: few and fixed words."""
+    attempts: list[int] = field(default_factory=lambda: [0] * (len(DURATIONS) + 1))
+    """Attempts to deliver a batch, by how long each took; see :data:`DURATIONS`."""
+    attempt_seconds: float = 0.0
+    """How long all of them took together."""
     left_out: int = 0
     rejected: int = 0
     index: int = 0
     """The last acknowledged index."""
+    batch: str = ""
+    """The key of the batch under way, or of the last one."""
     answered: int = 0
     """The last checkpoint the service named."""
     deletes: str = ""
@@ -46,6 +61,10 @@ class Progress:
     last_change: float | None = None
     """When the last change acknowledged was committed, where the log says it."""
     last_sent: float | None = None
+    current_until: float | None = None
+    """Up to when everything committed is surely delivered; None means now."""
+    stalled_since: float | None = None
+    """Since when nothing was delivered because of trouble; None while all is well."""
     notices: list[str] = field(default_factory=list)
     """What the operator should have seen, newest last, at most twenty."""
 
@@ -54,6 +73,35 @@ class Progress:
         after = step(self.state, event)
         if after is not self.state:
             self.state, self.since = after, now
+        if event in _DELIVERED:
+            self.stalled_since = None
+        elif after in _NOT_WORKING and self.stalled_since is None:
+            self.stalled_since = now
+        if after is State.CAUGHT_UP:
+            self.current_until = None
+        else:
+            self.busy(now)
+
+    def busy(self, now: float) -> None:
+        """There is something that may not be delivered yet."""
+        if self.current_until is None:
+            self.current_until = now
+
+    def lag(self, now: float) -> float:
+        """Seconds the service may be behind: how long ago everything committed was last surely delivered."""
+        if self.current_until is None:
+            return 0.0
+        return max(0.0, now - max(self.current_until, self.last_change or 0.0))
+
+    def attempted(self, seconds: float) -> None:
+        """Count one attempt to deliver a batch."""
+        self.attempts[bisect_left(DURATIONS, seconds)] += 1
+        self.attempt_seconds += seconds
+
+    def retry(self, reason: str) -> None:
+        """Count one failure that is tried again; ``reason`` is one of a few words."""
+        self.retries += 1
+        self.retried[reason] = self.retried.get(reason, 0) + 1
 
     @property
     def shown(self) -> State:
@@ -62,6 +110,8 @@ class Progress:
         return State.LOST_PLACE if self.gap and moving else self.state
 
     def notice(self, text: str) -> None:
-        """Remember one line for the operator."""
+        """Remember one line for the operator; the same again only moves to the end."""
+        if text in self.notices:
+            self.notices.remove(text)
         self.notices.append(text)
         del self.notices[:-20]

@@ -97,7 +97,7 @@ class Snapshot:
         tables = record.tables if due.tables else tuple(table.label for table in self._sync.tables)
         self._sync.ledger.save(snapshot=running, tables=tables)
         self._sync.progress.snapshot_total = run.total
-        self._sync.reporter.info("snapshot begins", cause=due.cause, total=run.total, index=run.index)
+        self._sync.reporter.info("snapshot begins", cause=due.cause, total=run.total, number=run.index)
         return running
 
     def _number(self, run: SnapshotRun, reached: Place | None) -> SnapshotRecord:

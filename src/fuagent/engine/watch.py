@@ -107,5 +107,5 @@ class Watch:
         try:
             return await self._sync.pusher.checkpoint()
         except TryAgainError as error:
-            self._sync.reporter.info("no checkpoint just now", problem=str(error))
+            self._sync.reporter.unclear("no checkpoint just now", str(error))
             return None

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from fuagent import logs
+from fuagent.errors import HaltSyncError
 
 
 class Terminal(io.StringIO):
@@ -139,12 +140,45 @@ def test_an_exception_is_one_line_without_its_text():
     assert "4711" not in line
 
 
-def test_debug_shows_the_text_of_an_exception():
-    """Whoever asks for debug sees the text too."""
+def test_debug_keeps_the_text_of_a_foreign_exception_to_itself():
+    """What a library or a driver puts into its exceptions nobody knows, so debug shows it as little as any level."""
     out = written(level="debug")
-    structlog.get_logger().error("defect", exc_info=failure())
+    structlog.get_logger().debug("defect", exc_info=failure())
 
-    assert json.loads(out.getvalue())["exception"] == "ValueError: row value 4711"
+    told = json.loads(out.getvalue())
+    assert told["exception"] == "ValueError"
+    assert "4711" not in out.getvalue()
+
+
+def test_an_error_of_ours_is_shown_with_its_text():
+    """Errors raised on purpose hold no secret and no row value, and say what to do."""
+    out = written()
+    structlog.get_logger().error("halted", exc_info=HaltSyncError("no such table.", where="syncs.a", fix="Name one."))
+
+    assert json.loads(out.getvalue())["exception"] == "HaltSyncError: syncs.a: no such table. Fix: Name one."
+
+
+def test_what_a_line_is_about_is_asked_as_it_is_written():
+    """Facts that change are bound once, as a question; what the line itself says counts more."""
+    out = written()
+    facts = {"sync": "orders", "index": 1}
+    log = structlog.get_logger().bind(about=lambda: facts)
+    log.info("a")
+    facts["index"] = 2
+    log.info("b", sync="other")
+
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(one["sync"], one["index"]) for one in told] == [("orders", 1), ("other", 2)]
+    assert "about" not in out.getvalue()
+
+
+def test_a_library_in_a_task_of_a_sync_speaks_about_the_sync():
+    """What the context is about stands in lines of the standard library's loggers too."""
+    out = written()
+    with structlog.contextvars.bound_contextvars(about=lambda: {"sync": "orders"}):
+        logging.getLogger("aiohttp").warning("odd")
+
+    assert json.loads(out.getvalue())["sync"] == "orders"
 
 
 def test_an_exception_on_its_way_is_found():
