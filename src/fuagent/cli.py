@@ -13,7 +13,7 @@ from typing import Annotated, Never
 
 import typer
 
-from fuagent import cli_operate
+from fuagent import cli_author, cli_operate
 from fuagent.cli_frame import (
     EXIT_CODES,
     Commands,
@@ -217,4 +217,5 @@ def config_schema() -> None:
 
 
 cli_operate.add_to(application)
+cli_author.add_to(application)
 application.add_typer(config_commands, name="config")

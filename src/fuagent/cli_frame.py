@@ -33,7 +33,10 @@ class ExitCode(IntEnum):
 
 EXIT_CODES: tuple[tuple[str, str], ...] = (
     (str(int(ExitCode.DONE)), "done"),
-    (str(int(ExitCode.FOUND)), "check found an error, a sync halted, or the demo's comparison differs"),
+    (
+        str(int(ExitCode.FOUND)),
+        "check or preview found an error, a sync halted, rows stay refused, or the demo's comparison differs",
+    ),
     (str(int(ExitCode.USAGE)), "the command line makes no sense"),
     (str(int(ExitCode.CONFIG)), "the configuration is wrong"),
     (str(int(ExitCode.STATE)), "the state directory or its journal cannot be used"),

@@ -48,7 +48,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from fuagent.model import (
     Anchor,
@@ -59,6 +59,7 @@ from fuagent.model import (
     Finding,
     Outcome,
     Place,
+    Request,
     Rows,
     Table,
     TableSpec,
@@ -416,6 +417,15 @@ class Pusher(Protocol):
 
     async def refresh(self) -> None:
         """Read credential files and tokens again: the service refused the ones in use."""
+        ...
+
+
+@runtime_checkable
+class Previewing(Protocol):
+    """What a pusher may offer besides: to show a request instead of sending it."""
+
+    def preview(self, batch: Batch) -> Request:
+        """The request ``push`` would send for this batch, with every secret covered. Called after ``open``; sends nothing."""
         ...
 
 

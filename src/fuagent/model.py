@@ -307,6 +307,18 @@ class Batch:
     snapshot_sync_suggested: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it would be sent, for people: whatever is secret in it is covered already."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    note: str = ""
+    """What differs on the wire: a body that is compressed, say."""
+
+
 class Verdict(Enum):
     """What an answer means for the batch that was sent."""
 

@@ -25,6 +25,7 @@ from fuagent.errors import HaltSyncError
 from fuagent.model import Credential, Secret
 
 KEY_HEADER = "x-api-key"
+COVER = "***"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Only these are taken off a header's ends; a key's last byte may look like a Latin-1 no-break space.
@@ -96,6 +97,18 @@ def access(
     if cookies:
         headers["cookie"] = ("Cookie", "; ".join(cookies))
     return Access(tuple(headers.values()), "&".join(query))
+
+
+def covered(found: Access) -> Access:
+    """The same with ``***`` for every value: names and the scheme before a value are no secret."""
+    headers = tuple((name, _covered(value)) for name, value in found.headers)
+    query = "&".join(f"{part.partition('=')[0]}={COVER}" for part in found.query.split("&") if part)
+    return Access(headers, query)
+
+
+def _covered(value: str) -> str:
+    scheme = value.partition(" ")[0]
+    return f"{scheme} {COVER}" if scheme in {"Bearer", "Basic"} else COVER
 
 
 def unmet(credential: Credential | None, alternatives: Sequence[Alternative]) -> tuple[str, ...]:

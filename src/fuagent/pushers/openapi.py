@@ -28,6 +28,7 @@ from fuagent.model import (
     Finding,
     Level,
     Outcome,
+    Request,
     Secret,
     Table,
     Verdict,
@@ -203,16 +204,35 @@ class OpenAPI:
         asked = _with_query(url, status.query(self._context.sync, self._context.agent_id), access.query)
         return await self._client.get(asked, access.headers)
 
-    async def _send(self, batch: Batch, body: bytes) -> Reply | Broken:
+    def preview(self, batch: Batch) -> Request:
+        """The request ``push`` would send, with secrets covered; for a token that is not fetched, its place."""
         service = self._opened()
-        access = await self._access(service, batch.table)
-        url = _with_query(service.batch_url(batch.task_id, batch.table), access.query)
-        headers = [
+        demands = service.demands(self._context.sync, batch.table)
+        uses_token = self._credential is not None and self._credential.client_id is not None
+        access = auth.access(self._credential, demands, Secret("token") if uses_token else None)
+        path, _, own = service.batch_url(batch.task_id, batch.table).partition("?")
+        found = auth.covered(Access(access.headers, "&".join(filter(None, (own, access.query)))))
+        url = _with_query(path, found.query)
+        headers = tuple(self._headers(batch, found))
+        if self._coding == "none":
+            return Request("POST", url, headers, payload.body(batch))
+        note = f"the body is sent with {self._coding} compression"
+        return Request("POST", url, (*headers, ("Content-Encoding", self._coding)), payload.body(batch), note)
+
+    @staticmethod
+    def _headers(batch: Batch, access: Access) -> list[tuple[str, str]]:
+        return [
             ("Content-Type", "application/json"),
             ("task-id", auth.header_value(batch.task_id, "the name of the sync")),
             ("Idempotency-Key", batch.key),
             *access.headers,
         ]
+
+    async def _send(self, batch: Batch, body: bytes) -> Reply | Broken:
+        service = self._opened()
+        access = await self._access(service, batch.table)
+        url = _with_query(service.batch_url(batch.task_id, batch.table), access.query)
+        headers = self._headers(batch, access)
         if self._coding == "none":
             return await self._client.post(url, headers, body)
         small = await asyncio.to_thread(compression.compress, self._coding, body)
