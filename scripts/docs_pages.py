@@ -17,9 +17,9 @@ import docs_diagram
 import typer
 
 import fuagent
-from fuagent import cli, cli_frame, config, drivers, errors
+from fuagent import cli, cli_frame, config, drivers, errors, metrics
 from fuagent.contract import outcome, payload
-from fuagent.engine import lifecycle, start
+from fuagent.engine import lifecycle, progress, retry, start
 from fuagent.model import Kind, Verdict
 from fuagent.receiver.cases import AGENT_CASES, CASES, Ask, Case, Exchange, Reply, Side
 
@@ -353,6 +353,39 @@ def _inline(text: str) -> str:
     return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
 
+def metrics_page() -> str:
+    """Every metric, the words its labels may hold, and the other two pages."""
+    rows: list[tuple[str, ...]] = [
+        (_code(one.name), one.kind, ", ".join(map(_code, filter(None, ("sync", one.label)))), _sentence(one.about))
+        for one in metrics.FIGURES
+    ]
+    rows.append((_code(metrics.ATTEMPTS[0]), "histogram", "`sync`, `le`", _sentence(metrics.ATTEMPTS[1])))
+    rows.append((_code(metrics.JOURNAL[0]), "gauge", "", _sentence(metrics.JOURNAL[1])))
+    reasons = [(_code(word), _sentence(about)) for word, about in retry.REASONS.items()]
+    bounds = ", ".join(f"{bound:g}" for bound in progress.DURATIONS)
+    lead = """`fuagent run --listen 127.0.0.1:8103` serves three pages over HTTP, to GET and HEAD alone.
+[Operate](../how-to/operate.md#metrics-and-health) says how to use them."""
+    ready = f"""`/healthz` answers 200 as long as the process lives and is not stuck itself.
+
+`/readyz` answers 200, or 503 with one line for each sync that is
+
+- *halted*,
+- in a gap (*lost place*), or
+- *stuck*: not paused, and for more than {metrics.STUCK_AFTER / 60:g} minutes it could not start, or its attempts failed and nothing was delivered."""
+    return page(
+        "Metrics and health",
+        lead,
+        "## Metrics\n\n`/metrics` is in Prometheus' text format. "
+        "A figure that is not known is left out. Metrics of the process itself (`process_*`) stand beside these.\n\n"
+        + table(("Metric", "Kind", "Labels", "What it is"), rows),
+        "## Labels\n\n`sync` is the name of a sync and `state` one of the [states](states.md). "
+        f"`le` is one of {bounds} seconds and `+Inf`. "
+        "`reason` is an answer or fault of [the table of outcomes](outcomes.md), or one of these.\n\n"
+        + table(("Reason", "Meaning"), reasons),
+        "## Health\n\n" + ready,
+    )
+
+
 def api_page() -> str:
     """What ``import fuagent`` offers, and the tree of errors."""
     rows = [(_code(name), _first_line(getattr(fuagent, name))) for name in fuagent.__all__]
@@ -386,6 +419,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/config.schema.json": schema_file,
     "docs/reference/contract.md": contract_page,
     "docs/reference/drivers.md": drivers_page,
+    "docs/reference/metrics.md": metrics_page,
     "docs/reference/outcomes.md": outcomes_page,
     "docs/reference/start.md": start_page,
     "docs/reference/states.md": states_page,

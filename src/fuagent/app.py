@@ -13,7 +13,7 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -218,13 +218,20 @@ def _maker(setup: Setup, journal: Journal, log: Log) -> _Maker:
 # ---------------------------------------------------------------- running
 
 
-async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[None]] | None = None) -> int:
+async def run(
+    setup: Setup,
+    *,
+    once: bool,
+    watch: Callable[[Agent], Awaitable[None]] | None = None,
+    window: Callable[[Agent, Callable[[], int]], AbstractAsyncContextManager[None]] | None = None,
+) -> int:
     """Run the agent until a signal (or, with ``once``, until caught up); gives the exit code.
 
-    ``watch`` runs beside it and shows what it likes.
+    ``watch`` runs beside it and shows what it likes. ``window`` stands open meanwhile:
+    it is given the agent and what tells the journal's size.
 
     Raises:
-        StopAgentError: the agent cannot run.
+        StopAgentError: the agent cannot run, or the window cannot be opened.
     """
     log: Log = structlog.get_logger()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows and credentials
@@ -244,7 +251,13 @@ async def run(setup: Setup, *, once: bool, watch: Callable[[Agent], Awaitable[No
         reloader = Reloader(setup.config, agent, partial(_read, setup.config.path), maker.prepare, log)
         log.info("agent starts", version=__version__, syncs=list(setup.config.syncs), state_dir=str(setup.state_dir))
         commands = app_answers.commands(agent, journal) | {"reload": _reload(reloader)}
-        async with control.serve(setup.state_dir, commands), reloader.on_signal(), _watching(agent, watch):
+        opened = window(agent, journal.size) if window else nullcontext()
+        async with (
+            control.serve(setup.state_dir, commands),
+            reloader.on_signal(),
+            _watching(agent, watch),
+            opened,
+        ):
             forced = await _until_signal(agent, once=once)
         log.info("agent ends", healthy=agent.healthy)
         if forced:

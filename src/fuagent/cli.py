@@ -8,8 +8,9 @@ the commands share; those for a running agent and its journal stand in ``cli_ope
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Never
+from typing import Annotated, Any, Never
 
 import typer
 
@@ -144,6 +145,14 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End when every sync has caught up.")] = False,
     log_format: Annotated[str, typer.Option(help="auto, console or json; auto: JSON unless on a terminal.")] = "auto",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            envvar="FUAGENT_LISTEN",
+            help="Serve /metrics, /healthz and /readyz there; a bare port means 127.0.0.1.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     state_dir: StateDirOption = None,
     debug: DebugOption = False,
@@ -157,11 +166,23 @@ def run(
     options = given(ctx, config, state_dir, debug)
     one_of("--log-format", log_format, logs.FORMS)
     one_of("--log-level", log_level, logs.LEVELS)
+    window = _window(listen) if listen else None
     logs.configure(log_format, log_level)
     setup = app.setup(options.config, options.state_dir)
     prints = any(pusher.driver == "stdout" for pusher in setup.config.pushers.values())
     live = log_format == "auto" and screen.can_be_live(rows_on_stdout=prints)
-    raise typer.Exit(wait(app.run(setup, once=once, watch=screen.watch if live else None)))
+    raise typer.Exit(wait(app.run(setup, once=once, watch=screen.watch if live else None, window=window)))
+
+
+def _window(text: str) -> Any:
+    """What opens the window that --listen asks for."""
+    from fuagent import listen
+
+    try:
+        where = listen.address(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}.", param_hint="--listen") from None
+    return partial(listen.serve, where)
 
 
 @application.command()

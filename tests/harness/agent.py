@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -128,6 +129,15 @@ class Agent:
             return status if status.get("state") == wanted else None
 
         return await until(there, f"state {wanted}; the log says:\n{self.text()[-3000:]}")
+
+    async def window(self) -> str:
+        """Where ``--listen`` put its pages: the base URL, once the log says it."""
+
+        def told() -> str | None:
+            lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+            return next((line["address"] for line in reversed(lines) if line["event"] == "listening"), None)
+
+        return f"http://{await until(told, 'the agent listens')}"
 
     def text(self) -> str:
         """Everything the agent printed so far."""

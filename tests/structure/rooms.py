@@ -46,9 +46,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": ("interfaces", "contract", "receiver.cases"),
     "preflight": ("encode", "engine", "interfaces"),
     "screen": ("engine", "contract.text"),
+    "metrics": ("engine", "contract.text"),
+    "listen": ("engine", "metrics"),
     "app": _LOWER,
     "demo": ("app", "config", "control", "receiver"),
-    "cli": ("app", "config", "drivers", "logs", "screen", "receiver", "demo", "contract.text"),
+    "cli": ("app", "config", "drivers", "logs", "screen", "listen", "receiver", "demo", "contract.text"),
     "__main__": ("cli",),
     "__init__": ("interfaces",),
 }

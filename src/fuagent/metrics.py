@@ -1,0 +1,196 @@
+"""What every sync counts, as Prometheus reads it, and whether the agent is ready.
+
+Labels are ``sync`` and words of small fixed sets, so that the number of series hangs
+on the configuration alone and never on data. A figure that is not known is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fuagent.contract.text import clean
+from fuagent.engine.lifecycle import State
+from fuagent.engine.progress import DURATIONS, Progress
+
+STUCK_AFTER = 300.0
+"""Seconds without a delivery because of trouble after which a sync counts as stuck."""
+_TRIES = (State.STARTING, State.SNAPSHOT, State.STREAMING, State.CAUGHT_UP, State.LOST_PLACE)
+_STUCK = frozenset((*_TRIES, State.RETRYING, State.WRONG_ANSWER, State.UNAUTHORISED))
+
+Value = float | None | Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric: what it is called and means, and how it is read from a sync at a Unix time.
+
+    ``label`` names the second label where there is more than one value.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    about: str
+    read: Callable[[Progress, float], Value]
+    label: str = ""
+
+
+def _states(one: Progress) -> dict[str, float]:
+    return {str(state): float(state is one.shown) for state in State}
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        "fuagent_sync_state",
+        "gauge",
+        "1 for the state the sync is in, 0 for all others",
+        lambda one, _: _states(one),
+        "state",
+    ),
+    Figure("fuagent_rows_total", "counter", "rows acknowledged since the agent started", lambda one, _: one.rows),
+    Figure("fuagent_bytes_total", "counter", "bytes of JSON of these rows", lambda one, _: one.bytes),
+    Figure("fuagent_batches_total", "counter", "batches delivered since the agent started", lambda one, _: one.batches),
+    Figure(
+        "fuagent_retries_total",
+        "counter",
+        "failures after which the same work was tried again, by what went wrong",
+        lambda one, _: dict(one.retried),
+        "reason",
+    ),
+    Figure(
+        "fuagent_lag_seconds",
+        "gauge",
+        "how long ago everything committed at the source was last surely at the service; 0 when caught up",
+        lambda one, now: one.lag(now),
+    ),
+    Figure(
+        "fuagent_lag_bytes",
+        "gauge",
+        "bytes of the source's log behind the last acknowledged place, where the source can tell",
+        lambda one, _: one.behind_bytes,
+    ),
+    Figure(
+        "fuagent_lag_rows",
+        "gauge",
+        "rows of the source's log behind the last acknowledged place, where the source can tell",
+        lambda one, _: one.behind_rows,
+    ),
+    Figure(
+        "fuagent_gap",
+        "gauge",
+        "1 while changes may be missing at the service because the place in the log was lost",
+        lambda one, _: float(bool(one.gap)),
+    ),
+    Figure(
+        "fuagent_acknowledged_index",
+        "gauge",
+        "the last index the service acknowledged",
+        lambda one, _: one.index or None,
+    ),
+    Figure(
+        "fuagent_last_sent_timestamp_seconds", "gauge", "Unix time of the last delivery", lambda one, _: one.last_sent
+    ),
+    Figure(
+        "fuagent_rejected_rows", "gauge", "rows the service refused that are set aside now", lambda one, _: one.rejected
+    ),
+    Figure(
+        "fuagent_left_out_rows_total",
+        "counter",
+        "row images that the settings keep back, counted in the journal",
+        lambda one, _: one.left_out,
+    ),
+    Figure(
+        "fuagent_snapshot_rows", "gauge", "rows of the last snapshot delivered so far", lambda one, _: one.snapshot_rows
+    ),
+    Figure(
+        "fuagent_snapshot_expected_rows",
+        "gauge",
+        "rows this snapshot will have, as the source estimates",
+        lambda one, _: one.snapshot_total,
+    ),
+)
+"""Every metric of a sync but the histogram; the reference page is made from this."""
+
+ATTEMPTS = ("fuagent_attempt_duration_seconds", "how long attempts to deliver a batch took, failed ones too")
+JOURNAL = ("fuagent_journal_bytes", "size of the journal on disk")
+
+
+class Exhibit(Collector):
+    """Reads all syncs each time somebody asks: nothing is counted here.
+
+    Args:
+        progress: Gives every sync there is now.
+        journal: Gives the journal's size in bytes.
+        now: Gives Unix time.
+    """
+
+    def __init__(
+        self, progress: Callable[[], Sequence[Progress]], journal: Callable[[], int], now: Callable[[], float]
+    ) -> None:
+        self._progress = progress
+        self._journal = journal
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric with its values."""
+        syncs, now = self._progress(), self._now()
+        for figure in FIGURES:
+            yield _family(figure, syncs, now)
+        yield _attempts(syncs)
+        yield GaugeMetricFamily(*JOURNAL, value=self._journal())
+
+
+def page(exhibit: Exhibit) -> bytes:
+    """The text Prometheus reads, with what the process itself takes of the machine."""
+    registry = CollectorRegistry()
+    registry.register(exhibit)
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+def _family(figure: Figure, syncs: Sequence[Progress], now: float) -> Metric:
+    labels = ["sync", figure.label] if figure.label else ["sync"]
+    kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+    family = kind(figure.name, figure.about, labels=labels)
+    for one in syncs:
+        value = figure.read(one, now)
+        if isinstance(value, Mapping):
+            for word, number in value.items():
+                family.add_metric([one.name, word], number)
+        elif value is not None:
+            family.add_metric([one.name], value)
+    return family
+
+
+def _attempts(syncs: Sequence[Progress]) -> Metric:
+    family = HistogramMetricFamily(*ATTEMPTS, labels=["sync"])
+    bounds = [*map(str, DURATIONS), "+Inf"]
+    for one in syncs:
+        # Each bucket holds those below it too.
+        buckets = list(zip(bounds, accumulate(one.attempts), strict=True))
+        family.add_metric([one.name], buckets, sum_value=one.attempt_seconds)
+    return family
+
+
+def unready(syncs: Sequence[Progress], now: float) -> Iterator[str]:
+    """Why the agent is not ready, one line each; none if it is.
+
+    A line holds the name of the sync and words of ours, never a text from elsewhere:
+    whoever reads it need not be allowed to read the log.
+    """
+    for one in syncs:
+        since = one.stalled_since
+        if since is None and one.state is State.STARTING:
+            since = one.since
+        if one.state is State.HALTED:
+            yield f"{clean(one.name)}: halted; a person has to act"
+        elif one.gap:
+            yield f"{clean(one.name)}: lost place; changes may be missing at the service"
+        elif one.state in _STUCK and since is not None and now - since > STUCK_AFTER:
+            yield f"{clean(one.name)}: stuck; {one.state}, and nothing was delivered for {round(now - since)} s"
