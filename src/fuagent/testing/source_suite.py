@@ -19,6 +19,7 @@ out. The suite needs pytest and nothing else; each test runs in an event loop of
 
 from __future__ import annotations
 
+from fuagent.testing.source_again import AgainSuite
 from fuagent.testing.source_kit import SourceKit
 from fuagent.testing.source_life import LifeSuite
 from fuagent.testing.source_order import OrderSuite
@@ -26,7 +27,7 @@ from fuagent.testing.source_places import PlacesSuite
 from fuagent.testing.source_snapshots import SnapshotSuite
 
 
-class SourceSuite(LifeSuite, OrderSuite, PlacesSuite, SnapshotSuite):
+class SourceSuite(LifeSuite, OrderSuite, PlacesSuite, SnapshotSuite, AgainSuite):
     """Everything in ``fuagent.interfaces.Source`` that can be seen from outside."""
 
     Kit: type[SourceKit]
