@@ -391,7 +391,8 @@ def api_page() -> str:
     rows = [(_code(name), _first_line(getattr(fuagent, name))) for name in fuagent.__all__]
     tree = inspect.getdoc(errors) or ""
     drawn = inspect.cleandoc(tree.partition("::\n")[2].partition("\nThe reaction")[0])
-    lead = """What the author of a driver needs stands at the root of the package; the rest is internal.
+    lead = """What the author of a driver needs stands at the root of the package.
+Public as well are the modules `fuagent.interfaces`, `fuagent.model` and `fuagent.errors`, which these names come from, `fuagent.encode.compile.compile_encoder`, which writes rows as events, and `fuagent.testing` with its suites; the rest is internal.
 [Write a driver](../how-to/write-a-driver.md) says how the pieces fit."""
     return page(
         "Names for driver authors",

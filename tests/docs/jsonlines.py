@@ -1,5 +1,7 @@
 """A pusher that appends batches to a file, one JSON line each."""
 
+import asyncio
+import json
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,10 +43,17 @@ class JsonLines:
         return Checkpoint(Answer.NO_ENDPOINT)  # the agent's journal remembers
 
     async def push(self, batch: Batch) -> Outcome:
-        line = b'{"table":"%b","events":[%b]}\n' % (batch.table.encode(), b",".join(batch.events))
+        facts = {"table": batch.table, "end": batch.is_snapshot_end, "suggested": batch.snapshot_sync_suggested}
+        line = b'%b,"events":[%b]}\n' % (json.dumps(facts)[:-1].encode(), b",".join(batch.events))
+        try:
+            await asyncio.to_thread(self._append, line)  # a disk must not hold up the other syncs
+        except OSError as error:
+            return Outcome(Verdict.RETRY, f"the file cannot be written: {error.strerror}")
+        return Outcome(Verdict.ACKNOWLEDGED)
+
+    def _append(self, line: bytes) -> None:
         with self._path.open("ab") as file:
             file.write(line)
-        return Outcome(Verdict.ACKNOWLEDGED)
 
     async def refresh(self) -> None:
         """There is no credential."""

@@ -1,0 +1,1 @@
+"""Two drivers for fuagent: a source over a journal of JSON lines, and a pusher that appends to a file."""
