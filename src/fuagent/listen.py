@@ -158,8 +158,8 @@ class Window:
 class _Door(web.Server):
     """Lets few connections in and none of them stay."""
 
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
+    def connection_made(self, connection: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(connection, transport)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
             return
