@@ -21,7 +21,7 @@ _LOWER: tuple[str, ...] = (
         "sources",
         "pushers",
     ),
-    *("engine", "config", "drivers", "receiver", "testing", "preflight"),
+    *("engine", "config", "drivers", "receiver", "testing", "preflight", "schemas"),
 )
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "config": ("interfaces",),
     "drivers": ("interfaces",),
     "receiver": ("contract",),
-    "testing": ("interfaces", "contract", "receiver.cases"),
+    "testing": ("interfaces", "contract", "encode", "receiver.cases"),
+    "schemas": ("contract",),
     "preflight": ("encode", "engine", "interfaces"),
     "screen": ("engine", "contract.text"),
     "metrics": ("engine", "contract.text"),
@@ -59,7 +60,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 IMPORTS_LATE = "cli"
 """The one room that imports inside functions, so that ``--help`` is instant."""
 
-PURE = ("model", "wire", "encode", "contract", "engine.batcher", "engine.retry", "engine.lifecycle", "receiver.cases")
+PURE = (
+    "model",
+    "wire",
+    "encode",
+    "contract",
+    "schemas",
+    "engine.batcher",
+    "engine.retry",
+    "engine.lifecycle",
+    "receiver.cases",
+)
 """Rooms and modules without I/O, clock or chance, and all they import."""
 
 IMPURE_LIBRARIES = (
