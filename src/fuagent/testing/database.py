@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fuagent.errors import LostPlaceError
-from fuagent.model import Place, Table
+from fuagent.model import Column, Place, Table
 
 STRIDE = 64
 Row = dict[str, object]
@@ -54,9 +54,17 @@ class Transaction:
 
 @dataclass(slots=True)
 class _Content:
-    table: Table
+    definitions: list[Table]
+    """The table in each of its versions."""
     rows: dict[object, Row] = field(default_factory=dict)
-    version: int = 0
+
+    @property
+    def table(self) -> Table:
+        return self.definitions[-1]
+
+    @property
+    def version(self) -> int:
+        return len(self.definitions) - 1
 
 
 class Database:
@@ -82,11 +90,12 @@ class Database:
 
     def create(self, table: Table) -> None:
         """Make an empty table; its key is one column."""
-        self._content[table.label] = _Content(table)
+        self._content[table.label] = _Content([table])
 
-    def alter(self, label: str) -> None:
-        """Change the definition of a table, as far as versions go."""
-        self._content[label].version += 1
+    def alter(self, label: str, *columns: Column) -> None:
+        """Change the definition of a table, adding columns or nothing that shows; rows that lack them hold null."""
+        table = self._content[label].table
+        self._content[label].definitions.append(replace(table, columns=(*table.columns, *columns)))
 
     @property
     def tables(self) -> list[Table]:
@@ -100,6 +109,10 @@ class Database:
     def version(self, label: str) -> int:
         """The version of a table's definition."""
         return self._content[label].version
+
+    def definition(self, label: str, version: int) -> Table:
+        """A table as it stood in one version."""
+        return self._content[label].definitions[version]
 
     def put(self, label: str, *rows: Row) -> None:
         """Insert or update rows in one transaction."""

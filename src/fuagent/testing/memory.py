@@ -13,6 +13,7 @@ from typing import Self
 
 import orjson
 
+from fuagent.encode.compile import Encoder, compile_encoder
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Clock, Head, SourceContext
 from fuagent.model import Anchor, Deletes, Finding, Place, Rows, Table, TableSpec, Written
@@ -55,6 +56,7 @@ class MemorySource:
         self._pace = pace
         self._generation = -1
         self._specs: dict[str, TableSpec] = {}
+        self._encoders: dict[tuple[str, int], Encoder] = {}
 
     async def open(self) -> None:
         self.database.hook("open")
@@ -81,10 +83,16 @@ class MemorySource:
 
     async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:
         self._step("prepare")
+        for spec in specs:
+            if spec.mapping.where or spec.mapping.transform:
+                raise HaltSyncError("the source in memory sends whole tables.", fix="Take out where and transform.")
         if self.database.unwatched and not mend:
             raise LostPlaceError("nobody kept the log for a while.")
         self.database.unwatched = False
         self._specs = {spec.table.label: spec for spec in specs}
+        self._encoders = {}
+        for label in self._specs:
+            self._encoder(label, self.database.version(label))
 
     async def locate(self, anchors: Sequence[Anchor], index: int) -> Place:
         self._step("locate")
@@ -156,19 +164,21 @@ class MemorySource:
 
     async def sample(self, spec: TableSpec, most: int) -> list[Written]:
         self._step("sample")
+        encoder = compile_encoder(spec)
         rows = list(self.database.rows(spec.table.label).values())[:most]
-        return [Written(write(spec, row, deleted=False)) for row in rows]
+        return [_now(encoder, spec.table, row) for row in rows]
 
     @staticmethod
     def _written(spec: TableSpec, event: Row, found: Mapping[object, Row]) -> Written:
         if not spec.table.key or any(name not in event for name in spec.table.key):
             return Written(refused=f"table {spec.table.label} has no key to find a row by")
         key = {name: event[name] for name in spec.table.key}
+        encoder = compile_encoder(spec)
         row = next((row for row in found.values() if key.items() <= row.items()), None)
         if row is not None:
-            return Written(write(spec, row, deleted=False))
-        mark = spec.mapping.deletes is Deletes.MARK and event.get(spec.mapping.delete_field) is True
-        return Written(write(spec, key, deleted=True)) if mark else Written()
+            return _now(encoder, spec.table, row)
+        mark = encoder.marks and event.get(spec.mapping.delete_field) is True
+        return Written(bytes(encoder.keys([tuple(key.values())])[0])) if mark else Written()
 
     async def remove(self) -> list[str]:
         self.database.acknowledged.pop(self._context.sync, None)
@@ -180,8 +190,11 @@ class MemorySource:
             self._step("snapshot rows")
             if self._clock is not None:
                 await self._clock.sleep(self._pace)
-            lines = tuple(write(picture.spec, row, deleted=False) for row in picture.rows[low : low + self._chunk])
-            yield Rows(picture.spec.table.label, lines, (), place, place, boundary=True, version=picture.version)
+            label, version = picture.spec.table.label, picture.version
+            texts = self._encoder(label, version).rows(
+                [values(self.database.definition(label, version), row) for row in picture.rows[low : low + self._chunk]]
+            )
+            yield Rows(label, texts, (), place, place, boundary=True, version=version)
 
     def _picture(self, label: str) -> Picture:
         return Picture(self._specs[label], tuple(self.database.rows(label).values()), self.database.version(label))
@@ -216,7 +229,7 @@ class MemorySource:
             kept = [pair for pair in wanted if spec is not None and self._is_sent(spec, pair[1])]
             for low in range(0, max(1, len(kept)), self._chunk):
                 part = kept[low : low + self._chunk]
-                lines = tuple(self._line(image, number if numbered else 0) for number, image in part)
+                lines = self._lines(label, version, part, numbered=numbered) if part else ()
                 indexes = tuple(number for number, _ in part)
                 left_out = len(wanted) - len(kept) if low == 0 else 0
                 rows = Rows(label, lines, indexes, place, end, False, version=version, left_out=left_out)
@@ -230,8 +243,18 @@ class MemorySource:
     def _is_sent(spec: TableSpec, image: Image) -> bool:
         return not image.deleted or spec.mapping.deletes is not Deletes.SKIP
 
-    def _line(self, image: Image, number: int) -> bytes:
-        return write(self._specs[image.table], image.row, deleted=image.deleted, index=number)
+    def _lines(self, label: str, version: int, part: Sequence[tuple[int, Image]], *, numbered: bool) -> Sequence[bytes]:
+        table, encoder = self.database.definition(label, version), self._encoder(label, version)
+        deleted = [image.deleted for _, image in part] if encoder.marks else None
+        numbers = [number for number, _ in part] if numbered else None
+        return encoder.rows([values(table, image.row) for _, image in part], numbers, deleted)
+
+    def _encoder(self, label: str, version: int) -> Encoder:
+        found = self._encoders.get((label, version))
+        if found is None:
+            spec = replace(self._specs[label], table=self.database.definition(label, version))
+            found = self._encoders[label, version] = compile_encoder(spec)
+        return found
 
     def _by_number(self, index: int) -> Place:
         database = self.database
@@ -289,11 +312,10 @@ class MemorySnapshot:
         self._pictures = []
 
 
-def write(spec: TableSpec, row: Row, *, deleted: bool, index: int = 0) -> bytes:
-    """One event as JSON text."""
-    event = dict(row)
-    if spec.mapping.deletes is Deletes.MARK:
-        event[spec.mapping.delete_field] = deleted
-    if index:
-        event["index"] = index
-    return orjson.dumps(event)
+def values(table: Table, row: Row) -> tuple[object, ...]:
+    """A row as an encoder takes it: all columns in the table's order."""
+    return tuple(row.get(column.name) for column in table.columns)
+
+
+def _now(encoder: Encoder, table: Table, row: Row) -> Written:
+    return Written(bytes(encoder.rows([values(table, row)])[0]))

@@ -26,7 +26,7 @@ class MemoryKit(SourceKit):
         self.database.commit(*changes)
 
     async def alter(self, table):
-        self.database.alter(table)
+        self.database.alter(table, Column("extra", Kind.TEXT))
 
     async def purge(self):
         self.database.purge()
