@@ -106,7 +106,9 @@ class Counter:
 
 
 @contextmanager
-def street(directory: Path, **sync: int) -> Iterator[tuple[Counter, Callable[..., subprocess.Popen[bytes]]]]:
+def street(
+    directory: Path, syncs: dict[str, object] | None = None, sources: int = 0, **sync: object
+) -> Iterator[tuple[Counter, Callable[..., subprocess.Popen[bytes]]]]:
     """A counting service, and a way to start the agent on ``directory``/shop.db."""
     counter = Counter()
     config = {
@@ -115,14 +117,20 @@ def street(directory: Path, **sync: int) -> Iterator[tuple[Counter, Callable[...
         "pushers": {"service": {"driver": "openapi", "endpoint": f"http://127.0.0.1:{counter.port}/openapi.json"}},
         "syncs": {"orders": {"source": "shop", "pusher": "service", "tables": ["orders"], **sync}},
     }
+    if syncs:
+        config["syncs"] = syncs
+        config["sources"] = {
+            f"shop{n}": {"driver": "sqlite", "endpoint": f"sqlite:///{directory / f'shop{n}.db'}"}
+            for n in range(sources)
+        }
     path = directory / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
     path.chmod(0o600)
     started: list[subprocess.Popen[bytes]] = []
 
     def agent(*arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "fuagent", "--config", str(path), "run", "--log-level", "warning", *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(HERE)})
         started.append(process)
         return process
 
@@ -139,19 +147,26 @@ def peak(process: subprocess.Popen[bytes], settled: Callable[[], bool]) -> float
     """Wait until ``settled``; gives the highest memory of the process so far, in MB."""
     while process.poll() is None and not settled():
         time.sleep(0.05)
+    return memory_of(process, "VmHWM")
+
+
+def memory_of(process: subprocess.Popen[bytes], what: str) -> float:
+    """A line of the process's status (proc(5)), in MB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    [line] = [line for line in status.splitlines() if line.startswith(what)]
     return int(line.split()[1]) / 1024
 
 
-def fetch_rate(path: Path, query: str) -> float:
-    """Rows a second of fetching without encoding, in a process of its own."""
-    code = (
-        "import sqlite3,sys,time\n"
-        "c=sqlite3.connect(sys.argv[1]).execute(sys.argv[2]);n=0;t=time.perf_counter()\n"
-        "while r:=c.fetchmany(1000): n+=len(r)\n"
-        "print(n/(time.perf_counter()-t))"
-    )
+FETCH = """
+import sqlite3,sys,time
+c=sqlite3.connect(sys.argv[1]).execute(sys.argv[2]);n=0;t=time.perf_counter()
+while r:=c.fetchmany(1000): n+=len(r)
+print(n/(time.perf_counter()-t))
+"""
+
+
+def fetch_rate(path: Path, query: str, code: str = FETCH) -> float:
+    """Rows a second of fetching (without encoding, by default), in a process of its own."""
     out = subprocess.run([sys.executable, "-c", code, str(path), query], capture_output=True, text=True, check=True)
     return float(out.stdout)
 
@@ -209,6 +224,74 @@ def speed(what: str, ours: list[float], raw: list[float], least: float = 0.35) -
     ratio = statistics.median(ratios)
     figure = f"{statistics.median(ours):,.0f} = {ratio:.2f} x fetchmany ({statistics.median(raw):,.0f})"
     return Line(what, figure, f">= {least} x", ratio >= least)
+
+
+MAPPED = {
+    **{(name if name == "id" else f"{name}_of_order"): name for name in COLUMNS},
+    "country": {"constant": "NL"},
+}
+"""Every column under another name, and a constant: as many bytes as ever and some more."""
+DICTS = """
+import base64,json,sqlite3,sys,time
+def plain(value): return base64.b64encode(value).decode()
+c=sqlite3.connect(sys.argv[1]).execute(sys.argv[2]);names=[d[0] for d in c.description];n=0;t=time.perf_counter()
+while r:=c.fetchmany(1000):
+    for row in r: len(json.dumps(dict(zip(names,row)),default=plain).encode())
+    n+=len(r)
+print(n/(time.perf_counter()-t))
+"""
+
+
+def mapping() -> list[Line]:
+    """What select, rename and constants cost, and what a Python function costs, each beside the plain rate."""
+    plain, mapped, through, fetched, dicts = [], [], [], [], []
+    query = f"SELECT {', '.join(COLUMNS)} FROM orders"
+    ways = [(plain, {}), (mapped, {"fields": MAPPED}), (through, {"transform": "identity:same"})]
+    for number in range(ROUNDS):
+        # Each round begins with another one: whoever comes first has the cooler machine.
+        for rates, sync in ways[number % 3 :] + ways[: number % 3]:
+            with tempfile.TemporaryDirectory() as name, street(Path(name), **sync) as (counter, agent):
+                path = Path(name) / "shop.db"
+                create(path, ROWS).close()
+                finished(agent("--once"))
+                rates.append(rate(counter))
+                if rates is through:
+                    fetched.append(fetch_rate(path, query))
+                    dicts.append(fetch_rate(path, query, DICTS))
+    ratio = statistics.median(one / other for one, other in zip(mapped, plain, strict=True))
+    cost = statistics.median(1 / one - 1 / other for one, other in zip(through, plain, strict=True))
+    by_hand = statistics.median(1 / one - 1 / other for one, other in zip(dicts, fetched, strict=True))
+    return [
+        Line("mapping: rename all, a constant", f"{ratio:.2f} x the plain rate", ">= 0.9 x", ratio >= 0.9),
+        Line(
+            "transform in Python",
+            f"{cost * 1e6:.1f} us a row = {cost / by_hand:.2f} x row -> dict -> JSON ({by_hand * 1e6:.1f} us)",
+            "<= 1 x",
+            cost <= by_hand,
+        ),
+    ]
+
+
+def many(count: int = 200) -> list[Line]:
+    """What two hundred syncs cost while nothing changes: ten tables in each of twenty databases."""
+    syncs = {f"t{n}": {"source": f"shop{n % 20}", "pusher": "service", "tables": [f"t{n}"]} for n in range(count)}
+    with tempfile.TemporaryDirectory() as name, street(Path(name), syncs, sources=20) as (counter, agent):
+        for number, table in enumerate(syncs):
+            with connect(Path(name) / f"shop{number % 20}.db") as database:
+                database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
+                database.execute(f"INSERT INTO {table} VALUES (1)")
+        process = agent()
+        # A row and an end marker each; then whatever follows a start has time to end.
+        peak(process, lambda: int(str(counter.ask("report")["requests"])) >= 2 * count)
+        time.sleep(20)
+        before, started = cpu(process.pid), time.monotonic()
+        time.sleep(60)
+        share = (cpu(process.pid) - before) / (time.monotonic() - started)
+        held, most = memory_of(process, "VmRSS"), memory_of(process, "VmHWM")
+    return [
+        Line(f"{count} syncs, idle", f"{share:.2%} of one core", "< 3 %", share < 0.03),
+        Line(f"{count} syncs, memory", f"{held:.0f} MB, at most {most:.0f} while starting", "< 250 MB", held < 250),
+    ]
 
 
 def snapshot_memory(count: int) -> float:
@@ -282,7 +365,9 @@ def main() -> None:
             memory("peak memory, snapshot", snapshot_memory, LARGE),
             memory("peak memory, one transaction", transaction_memory, LARGE // 2),
         ],
+        "mapping": mapping,
         "idle": idle,
+        "many": many,
     }
     chosen = sys.argv[1:] or list(parts)
     lines = [line for name in chosen for line in parts[name]()]

@@ -22,6 +22,8 @@ DOCUMENT = json.dumps(
 ).encode()
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 INDEX = re.compile(rb'"index":(\d+)')
+TASK = re.compile(rb"\r\ntask-id: *([^\r]+)", re.IGNORECASE)
+ASKED = re.compile(rb"[?&]task_id=([^& ]+)")
 ROW = b'{"id":'
 
 
@@ -29,7 +31,8 @@ class Tally:
     """What arrived since the last mark."""
 
     def __init__(self) -> None:
-        self.index = 0
+        self.indexes: dict[str, int] = {}
+        """The highest index of each task."""
         self.clear()
 
     def clear(self) -> None:
@@ -38,7 +41,7 @@ class Tally:
         self.first = self.last = 0.0
         self.arrivals: list[float] = []
 
-    def take(self, body: bytes) -> None:
+    def take(self, task: str, body: bytes) -> None:
         """Count one request."""
         now = time.monotonic()
         rows = body.count(ROW)
@@ -51,7 +54,7 @@ class Tally:
         self.arrivals.append(now)
         found = INDEX.findall(body[-4096:])
         if found:
-            self.index = max(self.index, int(found[-1]))
+            self.indexes[task] = max(self.indexes.get(task, 0), int(found[-1]))
 
 
 class Connection(asyncio.Protocol):
@@ -88,16 +91,22 @@ class Connection(asyncio.Protocol):
     def _answer(self, head: bytes, body: bytes) -> None:
         status, answer = b"200 OK", b"{}"
         if head.startswith(b"POST"):
-            self._tally.take(body)
+            self._tally.take(_found(TASK, head), body)
         elif head.startswith(b"GET /status"):
-            answer = b'{"index": %d}' % self._tally.index
-            status = b"200 OK" if self._tally.index else b"404 Not Found"
+            index = self._tally.indexes.get(_found(ASKED, head), 0)
+            answer = b'{"index": %d}' % index
+            status = b"200 OK" if index else b"404 Not Found"
         else:
             answer = DOCUMENT
         self._transport.write(
             b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
             % (status, len(answer), answer)
         )
+
+
+def _found(what: re.Pattern[bytes], head: bytes) -> str:
+    match = what.search(head)
+    return match[1].decode() if match else ""
 
 
 async def main() -> None:

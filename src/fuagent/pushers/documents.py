@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -80,9 +81,9 @@ class LastGood:
     """The copy of the last document that could be used, in a directory of its own."""
 
     def __init__(self, directory: Path, endpoint: str) -> None:
-        self._path = directory / _NAME
         # The endpoint itself may hold a secret in its query.
         self._endpoint = hashlib.sha256(endpoint.encode("utf-8", "replace")).hexdigest()
+        self._path = directory / f"{self._endpoint[:16]}-{_NAME}"
 
     def keep(self, found: Found) -> None:
         """Write the copy; readable by this user only.
@@ -93,12 +94,13 @@ class LastGood:
         sha256 = hashlib.sha256(found.data).hexdigest()
         about = {"endpoint": self._endpoint, "url": address(found.url), "sha256": sha256}
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        # Under a name of its own: other syncs may keep the same document at the same moment.
+        handle, new = tempfile.mkstemp(dir=self._path.parent, suffix=".new")
+        with os.fdopen(handle, "wb") as file:
             file.write(json.dumps(about).encode() + b"\n" + found.data)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._path)
+        Path(new).replace(self._path)
 
     def load(self) -> Found | None:
         """The copy; None where there is none, or it is another endpoint's, or it is damaged."""

@@ -179,7 +179,7 @@ async def test_kept_copy(service, pushing, warned, tmp_path):
     """A restart without the service goes on with the last good document, and says so."""
     pusher = pushing(service.url, credential=KEY)
     await pusher.open()
-    kept = tmp_path / "cache" / "openapi-document"
+    [kept] = (tmp_path / "cache").iterdir()
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert warned.findings == []
 
@@ -200,7 +200,7 @@ async def test_kept_copy_counts_for_its_endpoint_only(service, pushing, tmp_path
     """Another endpoint's copy, a damaged one and none at all are of no use."""
     await pushing(service.url).open()
     service.routes["/openapi.json"] = answering(503)
-    kept = tmp_path / "cache" / "openapi-document"
+    [kept] = (tmp_path / "cache").iterdir()
     whole = kept.read_bytes()
 
     with pytest.raises(TryAgainError, match="503"):
@@ -211,6 +211,18 @@ async def test_kept_copy_counts_for_its_endpoint_only(service, pushing, tmp_path
             await pushing(service.url).open()
     kept.write_bytes(whole)
     await pushing(service.url).open()
+
+
+async def test_many_keep_copies_at_once(service, pushing, tmp_path):
+    """Syncs that start together, to one service or to several, keep one whole copy for each document."""
+    endpoints = [service.url, f"{service.url}/openapi.json?other"] * 10
+    await asyncio.gather(*(pushing(endpoint).open() for endpoint in endpoints))
+    service.routes["/openapi.json"] = answering(503)
+
+    for endpoint in endpoints[:2]:
+        await pushing(endpoint).open()
+
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 async def test_kept_copy_is_held_to_the_rules(service, pushing):

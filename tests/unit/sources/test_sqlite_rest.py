@@ -4,6 +4,7 @@ import asyncio
 import json
 import resource
 import time
+from pathlib import Path
 
 import pytest
 from sqlite_world import following, gather, pictured, until
@@ -167,10 +168,10 @@ async def test_a_write_before_the_wait_is_not_missed(tmp_path):
 async def test_without_notifications_the_slow_poll_does_it(world, monkeypatch):
     """No watch can be had: a person is told once, and changes still come."""
 
-    def none_left(_directory):
+    def none_left(_notice):
         raise OSError(28, "no space left on device")
 
-    monkeypatch.setattr("fuagent.sources.sqlite.watch._inotify", none_left)
+    monkeypatch.setattr("fuagent.sources.sqlite.notices.ask", none_left)
     source, end, _ = await filled(world, 1, poll_interval=0.02)
     for _ in range(2):
         async with following(source, end) as next_rows:
@@ -181,6 +182,53 @@ async def test_without_notifications_the_slow_poll_does_it(world, monkeypatch):
             end = rows.end
 
     assert sum("polling" in warning.what for warning in world.warnings) == 1
+
+
+async def test_an_idle_file_is_polled_by_its_looks(tmp_path):
+    """While sizes and times stay the same the database is left alone, but not for ever; a difference ends the wait."""
+    path = tmp_path / "x.db"
+    path.write_text("x")
+    watcher = Watcher(path, 0.001)  # never started: nobody tells it anything
+    async with asyncio.timeout(20):
+        await watcher.wait()  # the first look at the files
+        polls = 0
+        whole = watcher._differs
+
+        def counted():
+            nonlocal polls
+            polls += 1
+            return whole()
+
+        watcher._differs = counted
+        await watcher.wait()
+        trusted = polls
+        path.write_text("xy")
+        await watcher.wait()
+
+    assert trusted == 30
+    assert polls == 31
+
+
+async def test_one_instance_for_all(tmp_path):
+    """However many databases are followed, the process holds one inotify instance, and none behind the last."""
+
+    def instances():
+        links = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        return sum(str(link.readlink()) == "anon_inode:inotify" for link in links)
+
+    before = instances()
+    watchers = [Watcher(tmp_path / f"{number}.db", 3600) for number in range(300)]
+    started = [watcher.start() for watcher in watchers]
+    held = instances() - before
+    (tmp_path / "7.db").write_text("x")
+    async with asyncio.timeout(20):
+        await watchers[7].wait()
+    for watcher in watchers:
+        watcher.stop()
+
+    assert all(started)
+    assert held == 1
+    assert instances() == before
 
 
 async def test_a_directory_that_cannot_be_watched_says_so(tmp_path):

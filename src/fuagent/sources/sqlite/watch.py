@@ -1,114 +1,121 @@
 """Noticing that the database was written: within a millisecond or two, and at no cost while it is not.
 
-Linux tells which files of a directory are written (https://man7.org/linux/man-pages/man7/inotify.7.html).
-The directory is watched and not the file, because a commit writes the write-ahead log or
-the journal beside it, and these come and go. A library that polls for notifications every
-few milliseconds costs half a percent of a core for each sync; waiting on the descriptor costs nothing.
+The directory is watched (:mod:`fuagent.sources.sqlite.notices`) and not the file, because a commit
+writes the write-ahead log or the journal beside it, and these come and go.
 
 A notification comes with the write, a commit is visible a moment later, and a large
 transaction writes long before it commits. So a look that found nothing is followed by another one
 soon, at growing distances. Where notifications do not work (network file systems, no
-watches left) the slow poll does it all.
+watches left) the slow poll does it all: it looks at the files' sizes and times, and into
+the database only where these differ, or have not for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import struct
 from pathlib import Path
 
-_CREATE_MODIFY_MOVED = 0x100 | 0x2 | 0x80  # IN_CREATE, IN_MODIFY, IN_MOVED_TO
-_OVERFLOW = 0x4000
-_HEADER = struct.Struct("iIII")
-_BUFFER = 65536
+from fuagent.sources.sqlite import notices
+from fuagent.sources.sqlite.notices import Notice
+
 _FOLLOWING = 8
 """Looks that follow a vain one."""
 _PAUSE = 0.0005
 _PAUSE_MOST = 0.02
 """Seconds before the look after a vain one; doubled from the first to the second of these."""
+_TRUSTED = 30
+"""Polls in a row that may rest on sizes and times alone: the clock behind them ticks coarsely."""
+_FILES = ("", "-wal", "-journal")
+
+Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Watcher:
     """Waits for writes to one database file. Without :meth:`start`, or where it fails, by polling alone."""
 
     def __init__(self, path: Path, poll_interval: float) -> None:
-        self._path = path
-        self._names = {os.fsencode(f"{path.name}{suffix}") for suffix in ("", "-wal", "-journal")}
+        self._paths = [f"{path}{suffix}" for suffix in _FILES]
+        names = frozenset(os.fsencode(f"{path.name}{suffix}") for suffix in _FILES)
+        self._notice = Notice(path.parent, names, self._tell)
         self._poll_interval = poll_interval
-        self._descriptor = -1
+        self._news = asyncio.Event()
         self._vain = 0
+        self._stamp: Stamp = ()
+        self._trusted = 0
+        self._polled = False
+        """Whether it is a poll that ended the wait."""
 
     def start(self) -> bool:
         """Begin to watch; False where the system cannot."""
         try:
-            self._descriptor = _inotify(self._path.parent)
+            notices.ask(self._notice)
         except (OSError, AttributeError):
             return False
         return True
 
     def stop(self) -> None:
-        """Let go of the descriptor. May be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Watch no longer. May be called twice."""
+        notices.drop(self._notice)
 
     async def wait(self) -> None:
-        """Wait until it is worth looking: a write, or the poll interval."""
+        """Wait until it is worth looking: a write, or a poll that sees a difference."""
         pause = min(_PAUSE * 2**self._vain, _PAUSE_MOST)
         if self._vain:
             await asyncio.sleep(pause)
         following = 0 < self._vain <= _FOLLOWING
-        told = await self._told(min(pause, self._poll_interval) if following else self._poll_interval)
-        self._vain = self._vain + 1 if told or following else 0
+        if following:
+            await self._told(min(pause, self._poll_interval))
+            self._vain += 1
+            return
+        # A timer of its own and not a timeout around the wait: with hundreds of idle databases the difference counts.
+        self._timer = asyncio.get_running_loop().call_later(self._poll_interval, self._poll)
+        try:
+            await self._news.wait()
+        finally:
+            self._timer.cancel()
+        self._news.clear()
+        self._vain = 0 if self._polled else self._vain + 1
+        self._polled = False
+
+    def _poll(self) -> None:
+        self._vain = 0
+        if self._differs():
+            self._polled = True
+            self._news.set()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(self._poll_interval, self._poll)
 
     def seen(self) -> None:
         """The look found something: no other has to follow soon."""
         self._vain = 0
 
+    def _tell(self) -> None:
+        self._news.set()
+
     async def _told(self, seconds: float) -> bool:
-        if self._descriptor < 0:
-            await asyncio.sleep(seconds)
-            return False
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
+        """Wait for a notification, this long at most."""
         try:
             async with asyncio.timeout(seconds):
-                while not self._drain():
-                    readable.clear()
-                    # Asked for only while waiting: a busy writer costs nothing while its changes are being read.
-                    loop.add_reader(self._descriptor, readable.set)
-                    await readable.wait()
-                    loop.remove_reader(self._descriptor)
+                await self._news.wait()
         except TimeoutError:
             return False
-        finally:
-            loop.remove_reader(self._descriptor)
+        self._news.clear()
         return True
 
-    def _drain(self) -> bool:
-        """Take what was told so far; whether any of it is about this database."""
-        ours = False
-        while True:
-            try:
-                data = os.read(self._descriptor, _BUFFER)
-            except BlockingIOError:
-                return ours
-            place = 0
-            while place < len(data):
-                _, mask, _, length = _HEADER.unpack_from(data, place)
-                place += _HEADER.size + length
-                name = data[place - length : place].rstrip(b"\0")
-                ours = ours or bool(mask & _OVERFLOW) or name in self._names
+    def _differs(self) -> bool:
+        """Whether the files look otherwise than at the last poll, or have looked the same for too long."""
+        before, self._stamp = self._stamp, tuple(map(_stamp, self._paths))
+        self._trusted = self._trusted + 1 if before == self._stamp else 0
+        if self._trusted < _TRUSTED:
+            return before != self._stamp
+        self._trusted = 0
+        return True
 
 
-def _inotify(directory: Path) -> int:
-    library = ctypes.CDLL(None, use_errno=True)
-    descriptor: int = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "inotify_init1")
-    if library.inotify_add_watch(descriptor, os.fsencode(directory), _CREATE_MODIFY_MOVED) < 0:
-        os.close(descriptor)
-        raise OSError(ctypes.get_errno(), "inotify_add_watch")
-    return descriptor
+def _stamp(path: str) -> tuple[int, int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked often
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
