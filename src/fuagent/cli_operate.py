@@ -6,6 +6,7 @@ Each reaches the running agent through its control socket, or works on the journ
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ def add_to(application: typer.Typer) -> None:
 def status(
     ctx: typer.Context,
     json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live, until Ctrl-C.")] = False,
     config: ConfigOption = None,
     state_dir: StateDirOption = None,
     debug: DebugOption = False,
@@ -41,9 +43,15 @@ def status(
     from fuagent import app, app_commands, screen
 
     options = given(ctx, config, state_dir, debug)
-    screen.show_status(
-        wait(app_commands.status(app.setup(options.config, options.state_dir, sends=False))), as_json=json
-    )
+    if watch and json:
+        raise typer.BadParameter("choose one.", param_hint="--watch / --json")
+    if watch and not sys.stdout.isatty():
+        raise typer.BadParameter("this is no terminal; --json tells it to a program.", param_hint="--watch")
+    setup = app.setup(options.config, options.state_dir, sends=False)
+    if watch:
+        wait(screen.watch_status(partial(app_commands.status, setup)))
+        return
+    screen.show_status(wait(app_commands.status(setup)), as_json=json)
 
 
 def snapshot(

@@ -8,10 +8,11 @@ Away from a terminal the same words are written plainly, one fact per line, unwr
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TextIO
@@ -28,6 +29,7 @@ from fuagent.contract.text import clean
 from fuagent.engine.agent import Agent
 from fuagent.engine.lifecycle import MEANING, State
 from fuagent.engine.progress import Progress
+from fuagent.errors import FuagentError
 from fuagent.model import Finding, Level
 from fuagent.version import __version__
 
@@ -35,6 +37,8 @@ REFRESH = 0.25
 """Seconds between two pictures."""
 ASK_EVERY = 2.0
 """Seconds between two looks at how far each sync is behind."""
+LOOK_EVERY = 1.0
+"""Seconds between two pictures of ``status --watch``."""
 WINDOW = 5.0
 """Seconds a rate is taken over."""
 LONGEST = 1000
@@ -228,19 +232,31 @@ async def _measure(agent: Agent) -> None:
 
 def _board(syncs: Sequence[Progress], rates: Mapping[str, float], running: float, console: Console) -> RenderableType:
     """The whole picture: a headline, a line for each sync, and below it what a person should know."""
+    return Group(_headline(syncs, running), *_lines(syncs, rates, console))
+
+
+def _lines(
+    syncs: Sequence[Progress], rates: Mapping[str, float], console: Console, resting: str = ""
+) -> Iterator[RenderableType]:
+    """A line for each sync, and below it what a person should know; ``resting`` is what to call all of them."""
     plain = not console.encoding.startswith("utf")
     wide = max((len(one.name) for one in syncs), default=0)
-    lines: list[RenderableType] = [_headline(syncs, running)]
-    for one in _fitting(syncs, console.height):
-        head = Text.assemble((one.name.ljust(wide), "bold"), "  ", _state(one.shown))
+    fitting = _fitting(syncs, console.height)
+    for one in fitting:
+        head = Text.assemble((one.name.ljust(wide), "bold"), "  ", _state(resting or one.shown))
         head.pad_right(max(0, wide + _STATE_WIDTH - len(head)))
-        head.append_text(_doing(one, rates.get(one.name, 0.0), console.width - len(head), plain=plain))
+        room = console.width - len(head)
+        what = (
+            Text(f"{number(one.rows)} rows sent")
+            if resting
+            else _doing(one, rates.get(one.name, 0.0), room, plain=plain)
+        )
+        head.append_text(what)
         head.truncate(console.width, overflow="ellipsis")
-        lines.append(head)
-        lines += [Padding(_remark(kind, text), (0, 0, 0, 4)) for kind, text in _remarks(one)]
-    if len(syncs) > len(lines) - 1:
-        lines.append(Text(f"and {len(syncs) - len(lines) + 1} more", style="dim"))
-    return Group(*lines)
+        yield head
+        yield from (Padding(_remark(kind, text), (0, 0, 0, 4)) for kind, text in _remarks(one))
+    if len(syncs) > len(fitting):
+        yield Text(f"and {len(syncs) - len(fitting)} more", style="dim")
 
 
 def _headline(syncs: Sequence[Progress], running: float) -> Text:
@@ -259,6 +275,32 @@ def _fitting(syncs: Sequence[Progress], height: int) -> Sequence[Progress]:
 
 
 # ---------------------------------------------------------------- status
+
+
+async def watch_status(ask: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+    """Show what ``ask`` tells, again and again, until Ctrl-C or SIGTERM; whether an agent runs or not."""
+    console, rates, loop = Console(), Rates(), asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_, ended.set)
+    with Live(console=console, auto_refresh=False) as live:
+        while not ended.is_set():
+            live.update(await _picture(ask, rates, console), refresh=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), LOOK_EVERY)
+
+
+async def _picture(ask: Callable[[], Awaitable[Mapping[str, Any]]], rates: Rates, console: Console) -> RenderableType:
+    """The board as the agent tells it, or why it cannot be told just now."""
+    end = Text("Ctrl-C ends this view, and nothing else", style="dim")
+    try:
+        report = await ask()
+    except FuagentError as error:  # an agent that is just starting or ending gives no answer
+        return Group(Text(clean(str(error), LONGEST), style="yellow"), end)
+    syncs = [_progress(told) for told in report["syncs"]]
+    taken = rates.take(time.monotonic(), syncs)
+    resting = "" if report["running"] else "not running"
+    return Group(_about(report), *_lines(syncs, taken, console, resting), end)
 
 
 def show_status(report: Mapping[str, Any], *, as_json: bool, out: TextIO | None = None) -> None:

@@ -207,6 +207,63 @@ def test_run_on_a_terminal(shop, terminal):
     assert "Traceback" not in talk.seen
 
 
+def test_status_is_watched(shop, start, call, terminal):
+    """--watch shows the agent come, work and go, and Ctrl-C ends the view alone, with 0."""
+    view = terminal("status", "--watch")
+    view.expect("nothing ran here yet")
+    agent = start("run")
+    view.expect("caught up")
+    view.expect("3 rows sent")
+    agent.send_signal(signal.SIGTERM)
+    agent.communicate(timeout=PATIENCE)
+    view.expect("not running")
+    view.say("\x03")
+
+    assert view.end() == 0, view.seen
+    assert "Traceback" not in view.seen
+    assert "Ctrl-C ends this view, and nothing else" in view.seen
+
+
+def test_watching_ends_in_order_when_told_to(call, terminal):
+    """SIGTERM ends it like Ctrl-C, and the cursor is there again."""
+    call("run", "--once")
+    view = terminal("status", "--watch")
+    view.expect("not running")
+    view.process.send_signal(signal.SIGTERM)
+
+    assert view.end() == 0, view.seen
+    assert view.seen.rstrip().endswith("\x1b[?25h")
+
+
+def test_names_of_syncs_are_completed(shop, call):
+    """A shell is given the syncs of the configuration that is meant, and nothing where it cannot be read."""
+    (shop / "other.yaml").write_text("syncs: {alpha: {}, beta: {}}")
+    (shop / "broken.yaml").write_text("syncs: [")
+
+    def completed(*words):
+        line = " ".join(["fuagent", *words])
+        environment = {**os.environ, "_FUAGENT_COMPLETE": "complete_bash", "COMP_WORDS": line}
+        done = subprocess.run(
+            [sys.executable, "-c", "from fuagent.cli import main; main()"],
+            cwd=shop,
+            env={**environment, "COMP_CWORD": str(len(line.split(" ")) - 1)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert completed("pause", "") == ["orders"]
+    assert completed("snapshot", "o") == ["orders"]
+    assert completed("snapshot", "x") == []
+    assert completed("-c", "other.yaml", "rejected", "retry", "") == ["alpha", "beta"]
+    assert completed("preview", "-c", "other.yaml", "b") == ["beta"]
+    assert completed("-c", "broken.yaml", "resume", "") == []
+    assert completed("-c", "missing.yaml", "resume", "") == []
+    assert "rejected" in completed("rej")
+
+
 def test_a_second_signal_ends_it_at_once(shop, start, call):
     """The exit code then says which signal it was."""
     (shop / "config.yaml").write_text(CONFIG.replace("tables: [orders]", "tables: [orders], drain: 1h"))
