@@ -254,7 +254,9 @@ class Texts(Sequence[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Consecutive rows of one table out of one transaction, each its JSON text.
+    """Consecutive rows of one table in one version, each its JSON text.
+
+    They may come out of several transactions; ``boundary`` says that one ends behind the last of them.
 
     ``rows`` may be any sequence; a :class:`Texts` spares joining what is sent together.
     ``indexes`` runs beside ``rows`` and is empty where rows have none (snapshot).
