@@ -51,6 +51,8 @@ class Events:
     indexes: Sequence[int] = ()
     left_out: int = 0
     refused: str = ""
+    marks: frozenset[int] = frozenset()
+    """Which of the events are a key alone: no row that a transform could take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Writer:
         and the key of a row that has left the condition in that row's place."""
         texts: list[bytes] = []
         indexes: list[int] = []
+        alone: list[int] = []
         fits = encoder.fits(rows)
         start = 0
 
@@ -114,14 +117,15 @@ class Writer:
                 continue
             flush(place)
             for key, at in marks:
-                texts += self._keys(encoder, key, at)
+                alone.append(len(texts))
+                texts += encoder.keys([key], [at] if self.numbered else None)
                 indexes.append(at)
             if not fits[place]:
                 start = place + 1
                 done.left_out += not marks or row[3] == REKEY
                 done.left_out += moved
         flush(len(rows))
-        done.texts, done.indexes = texts, indexes
+        done.texts, done.indexes, done.marks = texts, indexes, frozenset(alone)
 
     def _marks(self, row: LogRow, at: int, *, fits: bool) -> list[tuple[tuple[object, ...], int]]:
         """The keys that this row's change says are gone, with the number of the image that says so."""
@@ -131,13 +135,6 @@ class Writer:
             # What it was before is not in the log: it may have been sent, so it counts as deleted.
             return [(tuple(row[self.before + place] for place in self.codec.version.places_of_key()), at)]
         return []
-
-    def _keys(self, encoder: Encoder, key: tuple[object, ...], at: int) -> Sequence[bytes]:
-        return encoder.keys([key], [at] if self._writes_numbers(encoder) else None)
-
-    def _writes_numbers(self, encoder: Encoder) -> bool:
-        """Whether events carry their index already; a transform is not to see it."""
-        return self.numbered and encoder.transform is None
 
     def _numbers(self, rows: Sequence[LogRow], operations: set[int]) -> list[int]:
         """The number of each row's last image; ``operations`` are all that happened to them, or more.
@@ -156,7 +153,9 @@ class Writer:
             return ()
         deleted = [row[3] == DELETE for row in rows] if encoder.marks else None
         facts = Facts([_WORDS[row[3]] for row in rows] if Fact.OPERATION in encoder.facts else ())
-        return encoder.rows(rows, numbers if self._writes_numbers(encoder) else None, deleted, facts)
+        # A transform is not to see the index; it is added behind it.
+        written = self.numbered and encoder.transform is None
+        return encoder.rows(rows, numbers if written else None, deleted, facts)
 
     def _number(self, row: LogRow) -> int:
         return number(row[0], row[3], self.base)
@@ -174,7 +173,13 @@ def parts(encoder: Encoder, done: Events, *, numbered: bool) -> list[Events]:
         texts.clear()
         indexes.clear()
 
-    for text, at in zip(encoder.transformed(done.texts, numbers if numbered else None), numbers, strict=True):
+    rows = [place for place in range(len(numbers)) if place not in done.marks]
+    through = encoder.transformed(
+        [done.texts[place] for place in rows], [numbers[place] for place in rows] if numbered else None
+    )
+    results: dict[int, bytes | Unfit | None] = dict(zip(rows, through, strict=True))
+    for place, at in enumerate(numbers):
+        text = results.get(place, done.texts[place])
         if text is None:
             made[0].left_out += 1
         elif isinstance(text, Unfit):
