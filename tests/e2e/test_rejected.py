@@ -65,6 +65,7 @@ async def test_a_refused_row_is_sent_again_as_it_is_now(tmp_path: Path, running:
         left = await listed(agent)
         if running:
             assert (await agent.status())["rejected"] == 0
+            await agent.end()
         else:
             await agent.once()
         resent = [event for event in again(service) if "index" not in event]
@@ -191,6 +192,7 @@ async def test_rows_are_let_go(tmp_path: Path, running: bool) -> None:
         assert empty[:2] == (0, "No row is set aside.\n")
         if running:
             assert (await agent.status())["rejected"] == 0
+            await agent.end()
 
 
 async def test_a_retry_without_an_answer_keeps_the_rows(tmp_path: Path) -> None:
