@@ -174,7 +174,11 @@ class Oracle:
 
     def applied(self, request: Request, batch: Payload) -> None:
         """The service is about to keep this batch."""
-        hold(batch.events or batch.is_snapshot_end or batch.snapshot_sync_suggested, "no batch says nothing", lambda: "an empty batch")
+        hold(
+            batch.events or batch.is_snapshot_end or batch.snapshot_sync_suggested,
+            "no batch says nothing",
+            lambda: "an empty batch",
+        )
         excused = batch.snapshot_sync_suggested or self._snapshot_follows
         for event in batch.events:
             self._event(event, request, excused=excused)
