@@ -83,7 +83,7 @@ async def serve(where: Address, agent: Agent, journal: Callable[[], int]) -> Asy
     """
     log = structlog.get_logger()
     window = Window(agent, journal, loopback=where.loopback)
-    door = _Door(window.answer, access_log=None, keepalive_timeout=DEADLINE, lingering_time=0)
+    door = _Door(window.answer, access_log=None, lingering_time=0)
     try:
         server = await asyncio.get_running_loop().create_server(door, where.host, where.port)
     except OSError as error:

@@ -17,10 +17,17 @@ import orjson
 from fuagent.contract import retry_after
 from fuagent.contract.auth import header_value
 from fuagent.contract.outcome import is_page
-from fuagent.contract.text import address, clean
+from fuagent.contract.text import address
 from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.model import Credential, Secret
 
+_ERRORS = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "invalid_scope"),
+        *("unauthorized_client", "unsupported_grant_type"),
+    }
+)
+"""Codes of a refusal (RFC 6749 section 5.2)."""
 _FIX = "check credential.client_id, credential.client_secret and credential.token_url"
 _EARLY = 30.0
 """Seconds before its end at which a token counts as used up: a request takes time."""
@@ -89,9 +96,9 @@ def read(status: int, headers: Mapping[str, str], body: bytes, *, url: str, now:
     answer = _answer(body)
     wait = retry_after.seconds(headers.get("retry-after"), wall)
     if status in {400, 401, 403}:
-        # The error code is one of a fixed list (section 5.2); the description is free text and stays unread.
+        # What is not on the list may be anything, even the secret; the description is free text and stays unread.
         code = answer.get("error")
-        reason = f", {clean(code, 60)}" if isinstance(code, str) else ""
+        reason = f", {code}" if isinstance(code, str) and code in _ERRORS else ""
         what = f"the token endpoint refuses the client ({status}{reason})"
         raise UnauthorisedError(what, where=where, fix=_FIX, retry_after=wait)
     if status >= 500 or status in {408, 425, 429}:

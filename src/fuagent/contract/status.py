@@ -16,6 +16,7 @@ float: beyond 2^53 two different integers are the same float.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -23,7 +24,7 @@ from urllib.parse import quote as percent
 
 from fuagent.contract import retry_after
 from fuagent.contract.outcome import BODY_LIMIT, REDIRECT, SUCCESS, TRANSIENT, UNAUTHORISED, is_page, strip_bom
-from fuagent.contract.text import address, clean, quote
+from fuagent.contract.text import address, clean
 from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.model import INDEX_MAX, Answer, Checkpoint
 
@@ -87,6 +88,14 @@ def _unclear(status: int, headers: Mapping[str, str], body: bytes, where: str, n
     return WrongAnswerError(f"{what} to the checkpoint question", where=where, fix=fix, retry_after=wait)
 
 
+_HARMLESS = re.compile(r".{0,4}|[0-9 .,:TZ+-]{1,32}", re.ASCII | re.DOTALL)
+
+
+def _shown(text: str, otherwise: str) -> str:
+    """A very short text, or a number or time, in quotes; anything else may be the key, echoed, and is not repeated."""
+    return f'"{clean(text)}"' if _HARMLESS.fullmatch(text) else otherwise
+
+
 class _NotAnIndexError(ValueError):
     """Why a value is no index, in words that fit behind "the status endpoint answers"."""
 
@@ -118,7 +127,8 @@ def _parse(body: bytes) -> object:
     try:
         return _DECODER.decode(strip_bom(body).decode("utf-8"))
     except (ValueError, RecursionError):
-        raise _NotAnIndexError(f"{quote(body)}, which is not JSON") from None
+        told = _shown(body[:BODY_LIMIT].decode("utf-8", "replace"), f"{len(body)} bytes")
+        raise _NotAnIndexError(f"{told}, which is not JSON") from None
 
 
 def _constant(_name: str) -> object:
@@ -166,7 +176,7 @@ def _number(value: object) -> int:
 def _in_words(value: object) -> str:
     match value:
         case str():
-            return f'the string "{clean(value, 80)}"'
+            return f"the string {_shown(value, f'of {len(value)} characters')}"
         case list():
             return "an array"
         case _Object():

@@ -20,11 +20,6 @@ def clean(text: str, limit: int = LIMIT) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def quote(body: bytes, limit: int = 80) -> str:
-    """The beginning of a body in double quotes, whatever its bytes are."""
-    return f'"{clean(body[: 8 * limit].decode("utf-8", "replace"), limit)}"'
-
-
 def address(url: str) -> str:
     """Scheme, host, port and path of a URL: the parts that cannot hold a secret."""
     try:

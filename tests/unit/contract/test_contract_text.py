@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuagent.contract.text import address, clean, quote
+from fuagent.contract.text import address, clean
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,6 @@ def test_any_text_becomes_one_short_printable_line(text: str, limit: int) -> Non
 
     assert shown.isprintable()
     assert len(shown) <= limit
-
-
-def test_a_quoted_body_may_be_any_bytes() -> None:
-    """Bytes that are not UTF-8 show as replacement characters."""
-    assert quote(b"caf\xc3\xa9 \xff\n!") == '"café \ufffd !"'
 
 
 @pytest.mark.parametrize(
