@@ -47,6 +47,8 @@ async def test_only_the_changed_sync_restarts(tmp_path: Path) -> None:
 
         await until(lambda: sum(sizes(service)) == sum(sizes(other)) == 5, "both delivered")
 
+        await agent.end()
+
         assert sizes(service) == [5]
         assert sizes(other) == [2, 2, 1]
         assert starts(agent, "orders-sync") == before["orders-sync"]
@@ -68,11 +70,13 @@ async def test_added_and_removed(tmp_path: Path) -> None:
         agent.configure(whole)
         removed = await agent.call("reload")
         nothing = await agent.call("reload")
+        left = await _syncs(agent)
+        await agent.end()
 
         assert added == (0, "added: copy\n", "")
         assert removed == (0, "removed: orders-sync\n", "")
         assert nothing == (0, "nothing has changed\n", "")
-        assert [sync["name"] for sync in await _syncs(agent)] == ["copy"]
+        assert [sync["name"] for sync in left] == ["copy"]
 
 
 async def _syncs(agent: Agent) -> list[dict[str, Any]]:
@@ -101,6 +105,7 @@ async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
             await until(lambda: "not reloaded" in agent.text(), "said in the log")
             database.execute("UPDATE orders SET ver = 7 WHERE id = 1")
             await until(lambda: service.rows.get(1, {}).get("ver") == 7, "it goes on")
+            await agent.end()
 
             assert [missing[0], another[0], broken[0]] == [5, 5, 3]
             assert "no.such:function cannot be imported" in missing[2]

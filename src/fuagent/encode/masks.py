@@ -22,15 +22,13 @@ def masked(mask: Mask, convert: Write | None) -> Write:
     over anything else's JSON text: equal values stay equal, and nobody without the salt can try values out.
     """
     plain = convert or (lambda value: value)
-    match mask.cover:
-        case Cover.HASH:
-            assert mask.salt is not None
-            key = mask.salt.reveal().encode()
-            return _unless_null(lambda value: hmac.digest(key, _bytes(plain(value)), "sha256").hex())
-        case Cover.TRUNCATE:
-            return _unless_null(lambda value: _text(plain(value))[: mask.length])
-        case Cover.REDACT:
-            return _unless_null(lambda _value: REDACTED)
+    if mask.cover is Cover.REDACT:
+        return _unless_null(lambda _value: REDACTED)
+    if mask.cover is Cover.TRUNCATE:
+        return _unless_null(lambda value: _text(plain(value))[: mask.length])
+    assert mask.salt is not None
+    key = mask.salt.reveal().encode()
+    return _unless_null(lambda value: hmac.digest(key, _bytes(plain(value)), "sha256").hex())
 
 
 def _unless_null(write: Write) -> Write:

@@ -62,6 +62,12 @@ class TestNested:
             {"sum": {"total": None}},
         ]
 
+    def test_infinite_floats_of_no_declared_type(self):
+        """Where only the value says what it is, too."""
+        made = encoder([Field("sum.total", "total")], table=Table("t", (Column("total", Kind.DYNAMIC),)))
+
+        assert events(made, [(float("-inf"),), (None,)]) == [{"sum": {"total": "-Infinity"}}, {"sum": {"total": None}}]
+
     def test_column_with_a_dot(self):
         """Without fields a column keeps its name, dots and all."""
         made = encoder(table=Table("t", (Column("a.b", Kind.TEXT),)))

@@ -67,6 +67,7 @@ def test_decimal_as_text():
 def test_bytes_compare_with_bytes_alone():
     """A blob and a text are not comparable: unknown."""
     assert verdict("total = 'a'", (1, "", b"a")) is None
+    assert verdict("total = 3", (1, "", b"a")) is None
     assert verdict("total = total", (1, "", b"a")) is True
 
 
