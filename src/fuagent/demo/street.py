@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 from rich.console import Console
@@ -68,8 +67,8 @@ def show(keep: Path | None = None, say: Callable[[Text], None] | None = None) ->
         FuagentError: a step did not come true; the logs' last lines are told.
     """
     say = say or _printer()
-    with _directory(keep) as directory, _ended_by_signals():
-        street = _Street(directory, say)
+    with _directory(keep) as directory, _signals_noted() as heed:
+        street = _Street(directory, say, heed)
         try:
             equal = street.play()
         except FuagentError:
@@ -106,37 +105,29 @@ def _directory(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _on_signals(action: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
-    """These signals do ``action`` for a while; only the main thread may say so, elsewhere they do what they did."""
+def _signals_noted() -> Iterator[Callable[[], None]]:
+    """Signals that ask this process to end are noted, and end it where the function given is called.
+
+    Raised wherever they happen to arrive, they would tear what is under way: a process just
+    being started would be lost sight of, an event loop left half made.
+    Only the main thread may say so; elsewhere they do what they did.
+    """
+    came: list[int] = []
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, action) for number in numbers}
+        asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in asked}
+
+    def heed() -> None:
+        if came:
+            raise KeyboardInterrupt
+
     try:
-        yield
+        yield heed
+        heed()
     finally:
         for number, former in before.items():
             signal.signal(number, former)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A signal that asks this process to end lets it end its children first."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _on_signals(stop, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """A signal waits until this is over: a process that is just being started must not be lost sight of."""
-    came: list[int] = []
-    with _on_signals(lambda number, _frame: came.append(number), signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        yield
-    if came:
-        raise KeyboardInterrupt
 
 
 # ---------------------------------------------------------------- processes
@@ -154,7 +145,7 @@ class _Process:
 
     def start(self, *, read: bool = False) -> IO[bytes] | None:
         """Start it; gives its standard output if that is to be read."""
-        with self.log.open("ab") as log, _signals_held():
+        with self.log.open("ab") as log:
             self.running = subprocess.Popen(  # noqa: S603 - the command is ours
                 self.command,
                 cwd=self.directory,
@@ -241,9 +232,10 @@ class _NeverEqualError(Exception):
 class _Street:
     """One run: the parts, and the steps in order."""
 
-    def __init__(self, directory: Path, say: Callable[[Text], None]) -> None:
+    def __init__(self, directory: Path, say: Callable[[Text], None], heed: Callable[[], None]) -> None:
         self._directory = directory
         self._say = say
+        self._heed = heed
         self._began = time.monotonic()
         self._step = 0
         self._kills = 0
@@ -379,6 +371,7 @@ class _Street:
     # -- what is said
 
     def _title(self, what: str, how: str) -> None:
+        self._heed()
         self._step += 1
         self._say(Text.assemble((f"{self._step}. {what}", "bold"), (f"  {how}", "dim") if how else ""))
 
@@ -399,7 +392,10 @@ class _Street:
         line: list[bytes] = []
         reading = threading.Thread(target=lambda: line.append(pipe.readline()), daemon=True)
         reading.start()
-        reading.join(DEADLINE)
+        deadline = time.monotonic() + DEADLINE
+        while reading.is_alive() and time.monotonic() < deadline:
+            self._heed()
+            reading.join(POLL)
         if not line or not line[0].startswith(b"http://"):
             raise FuagentError(
                 "the service did not start.", where=" ".join(self._service.command[1:3]), fix="See its log above."
@@ -430,6 +426,7 @@ class _Street:
     def _until(self, condition: Callable[[], object], what: str, late: Exception | None = None) -> None:
         deadline = time.monotonic() + DEADLINE
         while not condition():
+            self._heed()
             self._life.check()
             for process in (self._agent, self._service):
                 if (

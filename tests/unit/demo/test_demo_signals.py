@@ -1,4 +1,4 @@
-"""Signals that arrive while a part of the demonstration is being started."""
+"""Signals that arrive while the demonstration plays."""
 
 import os
 import signal
@@ -8,18 +8,35 @@ import pytest
 from fuagent.demo import street
 
 
-def test_a_signal_waits_until_the_process_is_known():
-    """What is being started is finished first; then the signal ends the demonstration as ever."""
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_for_a_place_to_end(number):
+    """What is under way is finished first; then the signal ends the demonstration."""
+    before = signal.getsignal(number)
     steps = []
 
-    def start():
-        with street._signals_held():
-            os.kill(os.getpid(), signal.SIGINT)
-            steps.append("started")
+    def play():
+        with street._signals_noted() as heed:
+            heed()
+            os.kill(os.getpid(), number)
+            steps.append("finished")
+            heed()
+            steps.append("never")
 
     with pytest.raises(KeyboardInterrupt):
-        start()
+        play()
 
-    assert steps == ["started"]
-    assert signal.getsignal(signal.SIGINT) is before
+    assert steps == ["finished"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_in_the_last_moment():
+    """One that arrives behind the last such place counts all the same."""
+
+    def play():
+        with street._signals_noted():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        play()
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
