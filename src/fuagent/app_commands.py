@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
+from typing import Any
 
 from fuagent import app, app_answers, control, preflight
 from fuagent.engine.agent import BY_OPERATOR
@@ -17,7 +18,8 @@ from fuagent.model import Finding
 async def status(setup: app.Setup) -> dict[str, object]:
     """What the running agent tells, or what the journal holds without one."""
     with suppress(control.NotRunningError):
-        return dict(await control.call(setup.state_dir, "status"))  # type: ignore[call-overload, no-any-return]
+        told: Any = await control.call(setup.state_dir, "status")
+        return dict(told)
     if not setup.state_dir.exists():
         raise StateError("nothing ran here yet.", where=str(setup.state_dir), fix="Start the agent with fuagent run.")
     journal = Journal.open(setup.state_dir)

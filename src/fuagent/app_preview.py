@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import orjson
 
 from fuagent import app
 from fuagent.app_commands import known
-from fuagent.config import SyncConfig
 from fuagent.contract import fit, payload
-from fuagent.engine.sync import mapping_for, refuse_mix
+from fuagent.engine.batcher import Batcher, SizeLimit
+from fuagent.engine.settings import SyncSettings
+from fuagent.engine.sync import refuse_mix, spec_for
 from fuagent.interfaces import Previewing, Pusher
-from fuagent.model import Batch, EventSchema, Finding, Request, TableSpec, Written
+from fuagent.model import Batch, EventSchema, Finding, Place, Request, Rows, Written
+
+_NOWHERE = Place("", 0)
+"""Rows of a preview have no place in any log."""
 
 
 @dataclass(slots=True)
@@ -39,12 +44,12 @@ async def preview(setup: app.Setup, name: str, most: int) -> Preview:
         await source.open()
         tables = await source.discover()
         refuse_mix(tables, pusher)
+        settings = app.settings(sync, agent_id)
         for table in tables:
-            schema = pusher.event_schema(table)
-            spec = TableSpec(table, mapping_for(app.settings(sync, agent_id), schema), schema)
+            spec = spec_for(settings, table, pusher)
             rows = await source.sample(spec, most)
-            _judge(made, table.label, schema, rows)
-            made.requests += _requests(sync, agent_id, table.label, rows, pusher)
+            _judge(made, table.label, spec.schema, rows)
+            made.requests += _requests(settings, table.label, rows, pusher)
     finally:
         await source.close()
         await pusher.close()
@@ -69,21 +74,18 @@ def _judge(made: Preview, table: str, schema: EventSchema | None, rows: Sequence
             made.wrong += [f"{where}: {said}" for said in fit.problems(schema, orjson.loads(row.event))]
 
 
-def _requests(
-    sync: SyncConfig, agent_id: str, table: str, rows: Sequence[Written], pusher: Pusher
-) -> Iterator[Request]:
-    """The rows in batches as the settings cut them."""
+def _requests(settings: SyncSettings, table: str, rows: Sequence[Written], pusher: Pusher) -> Iterator[Request]:
+    """The rows in batches as the agent cuts them."""
     events = [row.event for row in rows if row.event is not None]
-    room = sync.batch_bytes - payload.overhead(agent_id, sync.name)
-    number = 0
-    while events:
-        taken, size = 1, len(events[0])
-        while taken < min(len(events), sync.batch_size) and size + len(events[taken]) + 1 <= room:
-            size += len(events[taken]) + 1
-            taken += 1
-        number += 1
-        batch = Batch(sync.name, agent_id, f"preview.1.{number}", tuple(events[:taken]), table)
-        events = events[taken:]
+    overhead = payload.overhead(settings.agent_id, settings.name)
+    batcher = Batcher(settings.batch_size, SizeLimit(settings.batch_bytes), overhead, pusher.route)
+    if events:
+        batcher.add(Rows(table, events, (), _NOWHERE, _NOWHERE, boundary=True))
+    for number in count(1):
+        parcel = batcher.take()
+        if parcel is None:
+            return
+        batch = Batch(settings.name, settings.agent_id, f"preview.1.{number}", parcel.events(), table)
         # A driver that makes no requests of its own shows at least what it is given.
         plain = Request("", pusher.route(table), (), payload.body(batch))
         yield pusher.preview(batch) if isinstance(pusher, Previewing) else plain

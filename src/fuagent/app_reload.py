@@ -66,8 +66,9 @@ class Reloader:
     async def _exchange(self, gone: list[str], come: Mapping[str, Callable[[], Sync]], order: list[str]) -> None:
         try:
             await self._agent.exchange(gone, come, order)
-        except Exception as error:  # nobody else would hear of it
-            self._log.error("a sync did not start", problem=f"{type(error).__name__}", exc_info=error)
+        except ExceptionGroup as group:  # nobody else would hear of it
+            for error in group.exceptions:
+                self._log.error("a sync did not start", problem=type(error).__name__, exc_info=error)
 
     @asynccontextmanager
     async def on_signal(self) -> AsyncIterator[None]:

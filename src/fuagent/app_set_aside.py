@@ -14,7 +14,7 @@ from fuagent.app_commands import known
 from fuagent.app_rejected import Listed, Shown
 from fuagent.engine.again import Account, Send, chosen, send_again
 from fuagent.engine.settings import SyncSettings
-from fuagent.engine.sync import BY_SERVICE, mapping_for, refuse_mix
+from fuagent.engine.sync import BY_SERVICE, refuse_mix, spec_for
 from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
 from fuagent.interfaces import Pusher, Source
 from fuagent.journal import Journal, Rejected, SnapshotRecord, SyncJournal
@@ -103,8 +103,7 @@ async def retry(read: Callable[[bool], app.Setup], name: str, numbers: Sequence[
 async def _specs(settings: SyncSettings, source: Source, pusher: Pusher) -> list[TableSpec]:
     tables = await source.discover()
     refuse_mix(tables, pusher)
-    schemas = [(table, pusher.event_schema(table)) for table in tables]
-    return [TableSpec(table, mapping_for(settings, schema), schema) for table, schema in schemas]
+    return [spec_for(settings, table, pusher) for table in tables]
 
 
 def _once(own: SyncJournal, pusher: Pusher, agent_id: str) -> Send:

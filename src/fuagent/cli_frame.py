@@ -133,6 +133,13 @@ def given(ctx: typer.Context, config: Path | None, state_dir: Path | None, debug
     return now
 
 
+def agreed(question: str, *, yes: bool) -> bool:
+    """Whether the person means it: said on the command line, or asked now."""
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here: say that you mean it.", param_hint="--yes")
+    return yes or typer.confirm(question)
+
+
 def wait(work: Coroutine[Any, Any, Result]) -> Result:
     import asyncio
 

@@ -6,14 +6,18 @@ Each reaches the running agent through its control socket, or works on the journ
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fuagent import cli_rejected
-from fuagent.cli_frame import ConfigOption, DebugOption, JsonOption, StateDirOption, given, wait
+from fuagent.cli_frame import ConfigOption, DebugOption, Globals, JsonOption, StateDirOption, agreed, given, wait
 from fuagent.cli_names import SyncArgument
+
+if TYPE_CHECKING:
+    from fuagent import app
 
 source_commands = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Take out what fuagent put into a database."
@@ -62,10 +66,16 @@ def snapshot(
     debug: DebugOption = False,
 ) -> None:
     """Send every row of one sync again."""
-    from fuagent import app, app_commands
+    from fuagent import app_commands
 
-    options = given(ctx, config, state_dir, debug)
-    typer.echo(wait(app_commands.snapshot(app.setup(options.config, options.state_dir, sends=False), sync)))
+    _wish(app_commands.snapshot, sync, given(ctx, config, state_dir, debug))
+
+
+def _wish(wish: Callable[[app.Setup, str], Coroutine[Any, Any, str]], sync: str, options: Globals) -> None:
+    """Ask something of one sync, and print what happens next."""
+    from fuagent import app
+
+    typer.echo(wait(wish(app.setup(options.config, options.state_dir, sends=False), sync)))
 
 
 def pause(
@@ -79,10 +89,9 @@ def pause(
 
     It stops at the next transaction end; the others go on. A pause outlives a restart of the agent.
     """
-    from fuagent import app, app_commands
+    from fuagent import app_commands
 
-    options = given(ctx, config, state_dir, debug)
-    typer.echo(wait(app_commands.pause(app.setup(options.config, options.state_dir, sends=False), sync)))
+    _wish(app_commands.pause, sync, given(ctx, config, state_dir, debug))
 
 
 def resume(
@@ -93,10 +102,9 @@ def resume(
     debug: DebugOption = False,
 ) -> None:
     """End the pause of one sync; it goes on where it stopped."""
-    from fuagent import app, app_commands
+    from fuagent import app_commands
 
-    options = given(ctx, config, state_dir, debug)
-    typer.echo(wait(app_commands.resume(app.setup(options.config, options.state_dir, sends=False), sync)))
+    _wish(app_commands.resume, sync, given(ctx, config, state_dir, debug))
 
 
 def accept_gap(
@@ -110,10 +118,9 @@ def accept_gap(
 
     Changes may be missing at the service. Batches suggest no snapshot any more; none is taken.
     """
-    from fuagent import app, app_commands
+    from fuagent import app_commands
 
-    options = given(ctx, config, state_dir, debug)
-    typer.echo(wait(app_commands.accept_gap(app.setup(options.config, options.state_dir, sends=False), sync)))
+    _wish(app_commands.accept_gap, sync, given(ctx, config, state_dir, debug))
 
 
 def reload(
@@ -146,10 +153,8 @@ def source_remove(
 
     options = given(ctx, config, state_dir, debug)
     setup = app.setup(options.config, options.state_dir)
-    if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here: say that you mean it.", param_hint="--yes")
     question = f"Remove what fuagent put into the database of source {source}? A later run starts with a snapshot."
-    if not yes and not typer.confirm(question):
+    if not agreed(question, yes=yes):
         typer.echo("Nothing was removed.")
         return
     lines = wait(app_commands.remove(setup, source))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from fuagent.cli_frame import ConfigOption, DebugOption, ExitCode, JsonOption, StateDirOption, given, wait
+from fuagent.cli_frame import ConfigOption, DebugOption, ExitCode, JsonOption, StateDirOption, agreed, given, wait
 from fuagent.cli_names import SyncArgument, SyncMayArgument
 from fuagent.contract.text import clean
 
@@ -132,9 +131,7 @@ def drop_rows(
         raise typer.BadParameter("name the rows by their numbers, or say --all.", param_hint="ID")
     setup = app.setup(options.config, options.state_dir, sends=False)
     what = f"rows {', '.join(map(str, numbers))}" if numbers else "all rows"
-    if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("nobody can be asked here: say that you mean it.", param_hint="--yes")
-    if not yes and not typer.confirm(f"Take {what} of sync {sync} off the list? The service will not have them."):
+    if not agreed(f"Take {what} of sync {sync} off the list? The service will not have them.", yes=yes):
         typer.echo("Nothing was dropped.")
         return
     typer.echo(f"{_rows(wait(app_set_aside.drop(setup, sync, numbers or None)))} dropped.")

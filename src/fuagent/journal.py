@@ -26,15 +26,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
-from zlib import crc32
 
 import orjson
 
+from fuagent import journal_records as records
 from fuagent.errors import JournalWriteError, StateError
-from fuagent.model import Anchor, Place
+from fuagent.journal_records import Rejected, SnapshotRecord, SyncRecord
+from fuagent.model import Anchor
+
+__all__ = ["Journal", "Rejected", "SnapshotRecord", "SyncJournal", "SyncRecord"]
 
 VERSION = 1
 FILE = "journal.db"
@@ -56,66 +58,6 @@ CREATE TABLE rejected (
     UNIQUE (sync, source_table, number, event)
 );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotRecord:
-    """A snapshot that is due, running, or delivered but for its end marker.
-
-    ``stage`` is ``pending``, ``running`` or ``rows_done``. ``origin`` is where the
-    changes under a repeated first snapshot are read from. ``place`` and ``index``
-    are S of the running attempt; ``index`` is 0 until its rows begin, so that a
-    checkpoint that equals it proves that they arrived. ``tables`` is empty for all
-    of them. ``again``: another one was asked for while its rows were on their way.
-    """
-
-    stage: str = "pending"
-    cause: str = ""
-    origin: Place | None = None
-    place: Place | None = None
-    index: int = 0
-    tables: tuple[str, ...] = ()
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRecord:
-    """What is remembered of one sync."""
-
-    acknowledged: int = 0
-    """The last index in a batch that the service itself took."""
-    answered: int = 0
-    """The last checkpoint the service named."""
-    snapshot: SnapshotRecord | None = None
-    snapshots: int = 0
-    """Snapshots finished."""
-    snapshot_pause: float = 60.0
-    """Seconds of streaming owed before the service may ask for the next one."""
-    gap: str = ""
-    """Why the place was lost, until it is accepted."""
-    lost_at: int = 0
-    """The last acknowledged index when it was lost last."""
-    tables: tuple[str, ...] = ()
-    """Tables whose rows are all at the service."""
-    paused: bool = False
-    rows: int = 0
-    batches: int = 0
-    left_out: int = 0
-    run: int = 0
-    """Rises with every snapshot or stream begun: the middle part of the idempotency key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """One row that the service refused and that was set aside."""
-
-    id: int
-    at: float
-    table: str
-    index: int
-    status: int | None
-    reason: str
-    event: bytes
 
 
 class Journal:
@@ -239,14 +181,18 @@ class SyncJournal:
 
     def _load(self) -> None:
         for text, checksum in self._journal.read("SELECT record, sum FROM sync WHERE name = ?", self.name):
-            if checksum == _sum(self.name, text):
-                self.record = _record(orjson.loads(text))
+            if checksum == records.checksum(self.name, text):
+                self.record = records.record_of(orjson.loads(text))
                 self.known = True
 
     def anchors(self) -> list[Anchor]:
         """All anchors kept, newest first; damaged ones are passed over."""
         rows = self._journal.read("SELECT anchor, sum FROM anchor WHERE sync = ? ORDER BY id DESC", self.name)
-        return [_anchor(orjson.loads(text)) for text, checksum in rows if checksum == _sum(self.name, text)]
+        return [
+            records.anchor_of(orjson.loads(text))
+            for text, checksum in rows
+            if checksum == records.checksum(self.name, text)
+        ]
 
     def save(self, record: SyncRecord, anchor: Anchor | None = None) -> None:
         """Remember ``record``; it is on disk when this returns.
@@ -282,7 +228,7 @@ class SyncJournal:
         with self._journal.durable() as database:
             # A row met again after a crash is the same entry, not a second one.
             at = self._journal.clock()
-            checksum = _sum(self.name, at, table, index, status, reason, event)
+            checksum = records.checksum(self.name, at, table, index, status, reason, event)
             [(number,)] = database.execute(
                 "INSERT INTO rejected (sync, at, source_table, number, status, reason, event, sum)"
                 " VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET at = excluded.at, status = excluded.status,"
@@ -308,7 +254,7 @@ class SyncJournal:
             "SELECT id, at, source_table, number, status, reason, event, sum FROM rejected WHERE sync = ? ORDER BY id",
             self.name,
         )
-        return [Rejected(*row) for *row, checksum in rows if checksum == _sum(self.name, *row[1:])]
+        return [Rejected(*row) for *row, checksum in rows if checksum == records.checksum(self.name, *row[1:])]
 
     def rejected_count(self) -> int:
         """How many rows are set aside."""
@@ -316,14 +262,16 @@ class SyncJournal:
 
     def _write(self, database: sqlite3.Connection, record: SyncRecord, anchor: Anchor | None) -> None:
         text = orjson.dumps(record).decode()
-        database.execute("INSERT OR REPLACE INTO sync VALUES (?, ?, ?)", (self.name, text, _sum(self.name, text)))
+        database.execute(
+            "INSERT OR REPLACE INTO sync VALUES (?, ?, ?)", (self.name, text, records.checksum(self.name, text))
+        )
         if anchor is None:
             return
         text = orjson.dumps(anchor).decode()
         now = self._journal.clock()
         database.execute(
             "INSERT INTO anchor (sync, at, anchor, sum) VALUES (?, ?, ?, ?)",
-            (self.name, now, text, _sum(self.name, text)),
+            (self.name, now, text, records.checksum(self.name, text)),
         )
         if abs(now - self._thinned_at) >= 1.0:  # the clock may have been set back
             self._thinned_at = now
@@ -340,38 +288,13 @@ class SyncJournal:
         )
 
 
-def _sum(*values: object) -> int:
-    """Checksum over values of any kind: a damaged file may hold a number where text was."""
-    return crc32(repr(values).encode(errors="surrogatepass"))
-
-
 def _meta(database: sqlite3.Connection, key: str) -> str | None:
     rows = database.execute("SELECT value, sum FROM meta WHERE key = ?", (key,)).fetchall()
-    return next((str(value) for value, checksum in rows if checksum == _sum(key, value)), None)
+    return next((str(value) for value, checksum in rows if checksum == records.checksum(key, value)), None)
 
 
 def _remember(database: sqlite3.Connection, key: str, value: str) -> None:
-    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, _sum(key, value)))
-
-
-def _place(value: dict[str, Any] | None) -> Place | None:
-    return None if value is None else Place(**value)
-
-
-def _anchor(value: dict[str, Any]) -> Anchor:
-    return Anchor(**{**value, "place": Place(**value["place"])})
-
-
-def _record(value: dict[str, Any]) -> SyncRecord:
-    """A record as it was; keys of a later minor version are passed over."""
-    known = {key: value[key] for key in SyncRecord.__dataclass_fields__ if key in value}
-    record = SyncRecord(**known)
-    snapshot = known.get("snapshot")
-    if isinstance(snapshot, dict):
-        rest = {**snapshot, "tables": tuple(snapshot["tables"])}
-        rest |= {"origin": _place(snapshot["origin"]), "place": _place(snapshot["place"])}
-        record = replace(record, snapshot=SnapshotRecord(**rest))
-    return replace(record, tables=tuple(record.tables))
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, records.checksum(key, value)))
 
 
 def _lock(directory: Path, patience: float) -> IO[bytes]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from fuagent.encode.compile import compile_encoder
 from fuagent.engine.settings import SyncSettings
-from fuagent.engine.sync import mapping_for, refuse_mix
+from fuagent.engine.sync import refuse_mix, spec_for
 from fuagent.errors import FuagentError
 from fuagent.interfaces import Pusher, Source
-from fuagent.model import Finding, Level, Table, TableSpec
+from fuagent.model import Finding, Level, Table
 
 
 async def check(settings: SyncSettings, source: Source, pusher: Pusher) -> list[Finding]:
@@ -39,14 +39,14 @@ async def _tables(source: Source, where: str) -> tuple[Sequence[Table], list[Fin
 
 def _mapping(settings: SyncSettings, table: Table, pusher: Pusher, where: str) -> Finding:
     """Whether this table's rows can be written as the document wants them."""
-    schema = pusher.event_schema(table)
-    mapping = mapping_for(settings, schema)
+    spec = spec_for(settings, table, pusher)
     try:
-        compile_encoder(TableSpec(table, mapping, schema))
+        compile_encoder(spec)
     except FuagentError as error:
         return _finding(error, where)
+    schema = spec.schema
     checked = f"fits the event schema at {schema.where}" if schema else "no event schema to check against"
-    return Finding(Level.INFO, where, f"table {table.label}: {checked}; deletes: {mapping.deletes}.")
+    return Finding(Level.INFO, where, f"table {table.label}: {checked}; deletes: {spec.mapping.deletes}.")
 
 
 def _finding(error: FuagentError, where: str) -> Finding:

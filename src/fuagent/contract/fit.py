@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from fuagent.contract.schema import json_type
 from fuagent.contract.text import clean
 from fuagent.model import EventSchema
 
@@ -25,31 +26,13 @@ def problems(schema: EventSchema, event: Mapping[str, object]) -> Iterator[str]:
             if schema.closed:
                 yield f'the property "{clean(name, _LONGEST)}" is not allowed'
         elif wanted.types and not wanted.types & kinds(value):
-            given = "null" if value is None else _name(value)
+            given = json_type(value)
             kinds_wanted = clean(" or ".join(sorted(wanted.types)), _LONGEST)
             yield f'the property "{clean(name, _LONGEST)}" is {given}, and the document wants {kinds_wanted}'
 
 
 def kinds(value: object) -> frozenset[str]:
     """The JSON types a value is of: a number without fraction is an integer too."""
-    name = _name(value)
+    name = json_type(value)
     whole = name == "integer" or (isinstance(value, float) and value.is_integer())
     return frozenset({"integer", "number"}) if whole else frozenset({name})
-
-
-def _name(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"

@@ -136,12 +136,13 @@ def _types(node: dict[str, Node]) -> frozenset[str]:
     kind = node.get("type")
     named = frozenset(filter(None, map(words, array(kind) if isinstance(kind, list) else [kind])))
     if "const" in node:
-        return _narrow(named, frozenset({_type(node["const"])}))
+        return _narrow(named, frozenset({json_type(node["const"])}))
     values = array(node.get("enum"))
-    return _narrow(named, frozenset(map(_type, values)))
+    return _narrow(named, frozenset(map(json_type, values)))
 
 
-def _type(value: Node) -> str:
+def json_type(value: object) -> str:
+    """What JSON Schema calls a value (draft 2020-12, core, section 4.2.1)."""
     match value:
         case None:
             return "null"

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
-from typing import Never
+from typing import Any, Never
 
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
@@ -71,8 +71,10 @@ def compare(left: Value, right: Value) -> int | None:
         left = float(left)
     if left is None or right is None:
         return None
+    one: Any = left
+    other: Any = right
     try:
-        return int(left > right) - int(left < right)  # type: ignore[operator]
+        return int(one > other) - int(one < other)
     except TypeError:
         return None
 

@@ -93,16 +93,26 @@ class Agent:
         """Let the syncs ``gone`` end, each within its own drain, and start those that ``come``; no other notices.
 
         One that stands in both is made anew once the old one has ended. ``order`` is that of all there are then.
+
+        Raises:
+            ExceptionGroup: some could not be made; the others run.
         """
         async with self._exchanging:
-            await asyncio.gather(*(self._retire(name) for name in gone))
+            await asyncio.gather(*(self._retire(name) for name in gone if name in self._syncs))
+            failed: list[Exception] = []
             for name, make in come.items():
                 if self._ending:
                     return  # the agent is ending: nothing begins any more
-                self._syncs[name] = sync = make()
+                try:
+                    self._syncs[name] = sync = make()
+                except Exception as error:  # a driver's own affair, and no reason to leave the others out
+                    failed.append(error)
+                    continue
                 self._pipelines[name] = Pipeline(sync)
                 self._start(name)
             self._syncs = {name: self._syncs[name] for name in order if name in self._syncs}
+        if failed:
+            raise ExceptionGroup("syncs that did not start", failed)
 
     async def _retire(self, name: str) -> None:
         sync, task = self._syncs[name], self._tasks[name]

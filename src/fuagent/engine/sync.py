@@ -17,7 +17,7 @@ from fuagent.engine.settings import SyncSettings
 from fuagent.errors import HaltSyncError
 from fuagent.interfaces import Clock, Pusher, Source
 from fuagent.journal import SnapshotRecord, SyncJournal
-from fuagent.model import Deletes, EventSchema, Mapping, Table, TableSpec
+from fuagent.model import Deletes, Table, TableSpec
 
 PAUSE_FIRST = 60.0
 PAUSE_MOST = 3600.0
@@ -100,11 +100,7 @@ class Sync:
 
     def specs(self) -> list[TableSpec]:
         """How each table's rows are written: the configuration, and what the document wishes."""
-        return [self._spec(table) for table in self.tables]
-
-    def _spec(self, table: Table) -> TableSpec:
-        schema = self.pusher.event_schema(table)
-        return TableSpec(table, mapping_for(self.settings, schema), schema)
+        return [spec_for(self.settings, table, self.pusher) for table in self.tables]
 
     def update_flag(self) -> None:
         """Bring the suggestion on batches in line with the record."""
@@ -172,11 +168,12 @@ COOLED = (BY_SERVICE, ACCEPTED, BY_LOSS)
 """Causes that may come back for ever; a snapshot for one of them may have to wait."""
 
 
-def mapping_for(settings: SyncSettings, schema: EventSchema | None) -> Mapping:
-    """The mapping of a sync for one table: where the configuration is silent on deletes, the document chooses."""
-    if schema is None or not schema.delete_field or settings.deletes_given:
-        return settings.mapping
-    return replace(settings.mapping, deletes=Deletes.MARK, delete_field=schema.delete_field)
+def spec_for(settings: SyncSettings, table: Table, pusher: Pusher) -> TableSpec:
+    """How one table's rows are written: where the configuration is silent on deletes, the document chooses."""
+    schema, mapping = pusher.event_schema(table), settings.mapping
+    if schema is not None and schema.delete_field and not settings.deletes_given:
+        mapping = replace(mapping, deletes=Deletes.MARK, delete_field=schema.delete_field)
+    return TableSpec(table, mapping, schema)
 
 
 def refuse_mix(tables: Sequence[Table], pusher: Pusher) -> None:

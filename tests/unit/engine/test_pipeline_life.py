@@ -647,3 +647,38 @@ def test_world_says_who_it_is():
 
     assert {(AGENT, "orders")} == {(r.batch.agent_id, r.batch.task_id) for r in world.service.requests}
     assert table("a") == world.sync.tables[0]
+
+
+class TestExchange:
+    def test_one_that_cannot_be_made(self):
+        """A driver that fails to be made is named, and leaves the others of the same reload running."""
+
+        async def story(world: World) -> None:
+            world.put(1)
+            world.begin()
+            await world.caught_up()
+            world.task.cancel()
+            await asyncio.gather(world.task, return_exceptions=True)
+            agent = Agent([world.sync])
+            world.task = asyncio.create_task(agent.run())
+
+            def anew():
+                world.sync.wishes.stopping.clear()
+                return world.sync
+
+            with pytest.raises(ExceptionGroup) as caught:
+                await agent.exchange(["orders"], {"broken": _broken, "orders": anew}, ["broken", "orders"])
+            names = [one.name for one in agent.progress]
+            await agent.exchange(["broken"], {}, ["orders"])
+            world.put(2)
+            await world.caught_up()
+            await agent.stop()
+
+            assert [type(error) for error in caught.value.exceptions] == [ImportError]
+            assert names == ["orders"]
+
+        World().run(story)
+
+
+def _broken():
+    raise ImportError

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fuagent import journal as subject
+from fuagent import journal_records as records
 from fuagent.errors import JournalWriteError, StateError
 from fuagent.journal import FILE, RECENT, THINNED, Journal, SnapshotRecord, SyncRecord
 from fuagent.model import Anchor, Place
@@ -154,7 +155,7 @@ class TestRoundTrip:
         sync.save(RECORD)
         text = journal.read("SELECT record FROM sync")[0][0].replace('"rows"', '"unheard_of": {"x": 1}, "rows"')
         with journal.durable() as database:
-            database.execute("UPDATE sync SET record = ?, sum = ?", (text, subject._sum("orders", text)))
+            database.execute("UPDATE sync SET record = ?, sum = ?", (text, records.checksum("orders", text)))
 
         assert journal.sync("orders").record == RECORD
 
@@ -396,7 +397,7 @@ class TestVersions:
         with sqlite3.connect(directory / FILE) as database:
             database.execute("PRAGMA user_version = 9")
             database.execute(
-                "UPDATE meta SET value = '9', sum = ? WHERE key = 'version'", (subject._sum("version", "9"),)
+                "UPDATE meta SET value = '9', sum = ? WHERE key = 'version'", (records.checksum("version", "9"),)
             )
         database.close()
 

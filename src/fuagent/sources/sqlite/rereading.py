@@ -13,6 +13,7 @@ from binascii import Error as NotBase64Error
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 import orjson
@@ -41,7 +42,7 @@ def reread(connection: sqlite3.Connection, spec: TableSpec, found: Layout, event
     except FuagentError as error:
         return [Written(refused=_text(error))] * len(events)
     with reading(connection):
-        return [lenient(connection, lambda text=text: again.one(text)) for text in events]  # type: ignore[misc]
+        return [lenient(connection, partial(again.one, text)) for text in events]
 
 
 def sample(connection: sqlite3.Connection, spec: TableSpec, found: Layout, most: int) -> list[Written]:
