@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from fuagent import journal as subject
 from fuagent import journal_records as records
 from fuagent.errors import JournalWriteError, StateError
 from fuagent.journal import FILE, RECENT, THINNED, Journal, SnapshotRecord, SyncRecord
