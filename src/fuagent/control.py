@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import orjson
+import structlog
 
 from fuagent.errors import FuagentError
 
@@ -94,6 +95,9 @@ async def _answer(line: bytes, commands: Mapping[str, Command]) -> dict[str, obj
         return {"result": await commands[name](arguments)}
     except FuagentError as error:
         return _failed(error)
+    except Exception as error:  # whoever asked is told, instead of waiting for an answer that never comes
+        structlog.get_logger().exception("a command failed", command=name)
+        return _failed(FuagentError(f"a defect: {type(error).__name__}.", fix="Report it; see the agent's log."))
 
 
 def _failed(error: FuagentError) -> dict[str, object]:

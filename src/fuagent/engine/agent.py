@@ -205,7 +205,7 @@ class Agent:
     async def status(self) -> list[Progress]:
         """Progress of every sync, with how far each is behind."""
         async with self._measuring:  # the display and a command may ask at once, a source only takes one
-            for sync in self._syncs.values():
+            for sync in tuple(self._syncs.values()):  # a reload may exchange some meanwhile
                 await self._measure(sync)
         return self.progress
 
@@ -214,7 +214,7 @@ class Agent:
         anchors = sync.journal.anchors()
         if not anchors or progress.state not in (State.STREAMING, State.CAUGHT_UP, State.RETRYING):
             return
-        with suppress(FuagentError):
+        with suppress(Exception):  # its sync may be ending, and a source that was closed fails as it likes
             head = await sync.source.head(anchors[0].place)
             progress.behind_rows, progress.behind_bytes = head.rows_behind, head.bytes_behind
 

@@ -20,7 +20,11 @@ async def _fail(_arguments: dict[str, object]) -> object:
     raise FuagentError("it cannot be done.", where="here", fix="Do something else.")
 
 
-COMMANDS = {"echo": _echo, "fail": _fail}
+async def _defect(_arguments: dict[str, object]) -> object:
+    raise ValueError("k-1234")
+
+
+COMMANDS = {"echo": _echo, "fail": _fail, "defect": _defect}
 
 
 async def raw(directory: Path, line: bytes) -> dict[str, object]:
@@ -55,6 +59,17 @@ async def test_a_failure_comes_back_whole(tmp_path):
         "here",
         "Do something else.",
     )
+
+
+async def test_a_defect_is_answered_too(tmp_path):
+    """Whoever asked hears of it at once, by its type alone, and the agent goes on."""
+    async with control.serve(tmp_path, COMMANDS):
+        with pytest.raises(FuagentError) as caught:
+            await control.call(tmp_path, "defect")
+        again = await control.call(tmp_path, "echo")
+
+    assert caught.value.what == "a defect: ValueError."
+    assert again == {}
 
 
 async def test_an_unknown_command_is_refused(tmp_path):

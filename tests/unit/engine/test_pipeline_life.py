@@ -537,6 +537,28 @@ class TestSideBySide:
 
         Two().run(play)
 
+    def test_status_while_a_sync_goes(self):
+        """A sync that a reload takes away while it is measured, its source closed, costs the others nothing."""
+
+        async def play(agent, one: World, two: World, _running) -> None:
+            one.put(1)
+            await one.until(lambda: one.settled and two.record.snapshots)
+            asked, gone = asyncio.Event(), asyncio.Event()
+
+            async def head(_place) -> Head:
+                asked.set()
+                await gone.wait()
+                raise RuntimeError
+
+            one.sync.source.head = head
+            measuring = asyncio.create_task(agent.status())
+            await asked.wait()
+            await agent.exchange(["orders"], {}, ["users"])
+            gone.set()
+            assert await measuring == [two.progress]
+
+        Two().run(play)
+
     def test_by_hand(self):
         """A snapshot asked for by an operator is taken of that sync alone; what is under way is said."""
 
