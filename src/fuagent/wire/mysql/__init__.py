@@ -1,0 +1,1 @@
+"""The replication protocol of MySQL and MariaDB: bytes in, values out."""
