@@ -18,11 +18,11 @@ PATIENCE = 60.0
 
 
 class Terminal:
-    """One run of the program behind a pseudo-terminal of 120 columns."""
+    """One run of the program behind a pseudo-terminal, wide enough for the longest path of a temporary directory."""
 
     def __init__(self, directory, *arguments):
         self._main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 240, 0, 0))
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("FUAGENT_", "NO_COLOR"))
         }
