@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 # The suites for drivers are tests as well: a failing one shows what it compared.
 pytest.register_assert_rewrite("fuagent.testing")
 
+pytest_plugins = ["harness.databases"]
+
 settings.register_profile(
     "fuagent",
     deadline=None,  # a busy machine is no failure
