@@ -1,0 +1,391 @@
+"""One connection to a server, and the one way its errors become ours.
+
+asyncmy (0.2.18) logs in and keeps the receive buffer; results are read here, because
+a snapshot needs raw bytes in a bounded memory: asyncmy's protocol takes whatever the server
+sends, so the socket is not listened to while nobody reads. Text protocol:
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
+"""
+
+# ruff: noqa: SLF001 - asyncmy has no public names for its receive buffer and its packet numbers
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Self
+
+from asyncmy.connection import Connection
+from asyncmy.constants import CLIENT, FIELD_TYPE
+from asyncmy.errors import MySQLError
+from asyncmy.protocol import FieldDescriptorPacket, parse_rows_from_buffer
+
+from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
+from fuagent.sources.mysql import faults
+from fuagent.sources.mysql.address import Address, Tls, address_of, context_of
+from fuagent.sources.mysql.ed25519 import signature
+from fuagent.sources.mysql.faults import translate
+
+__all__ = ["Address", "Link", "RawRow", "Row", "address_of", "translate"]
+
+Row = tuple[Any, ...]
+"""int for integers, str for other values, bytes for binary ones, None for NULL."""
+RawRow = tuple[bytes | None, ...]
+
+QUERY_FOR = 120.0
+"""Seconds an ordinary query may take until its last row is there."""
+SILENT_FOR = 600.0
+"""Seconds the server may be silent in the middle of a long result."""
+_CHUNK_BYTES = 1 << 20
+_CLOSE_FOR = 2.0
+_REFUSALS = frozenset({1044, 1064, 1142, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289})
+"""What a server says to a statement it does not know, or does not allow this account."""
+
+_FIXED = (
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone = '+00:00', sql_mode = '', autocommit = 1",
+    "SET SESSION sql_select_limit = 18446744073709551615, sql_big_selects = 1, lock_wait_timeout = 60",
+)
+_WISHED = (
+    "SET SESSION net_write_timeout = 86400",  # a service may stand still for an hour while a snapshot is sent
+    "SET SESSION net_read_timeout = 600",
+    "SET SESSION wait_timeout = 86400",
+    "SET SESSION max_statement_time = 0",  # MariaDB
+    "SET SESSION max_execution_time = 0",  # MySQL
+    "SET SESSION show_gipk_in_create_table_and_information_schema = 1",  # MySQL: the log holds such keys anyway
+)
+_PLAIN = (0, None, None)
+_WHOLE = (0, None, int)
+_TEXT = (1, "utf8", None)
+_INTEGERS = frozenset(
+    {FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.INT24, FIELD_TYPE.YEAR}
+)
+_STRINGS = frozenset({FIELD_TYPE.BIT, *range(FIELD_TYPE.TINY_BLOB, FIELD_TYPE.GEOMETRY + 1)})
+_BINARY = 63
+"""The collation number of bytes that are no text."""
+
+
+class Link:
+    """A session of ours on a server: UTC, UTF-8, no SQL mode. One statement at a time."""
+
+    def __init__(self, connection: Any, where: str) -> None:
+        self.connection = connection
+        """asyncmy's Connection, for what is no statement."""
+        self.where = where
+        self._reading = False
+        self._taken = 0
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """Connect, log in and set the session up.
+
+        Raises:
+            TryAgainError: not reachable, or the login is refused (UnauthorisedError).
+            HaltSyncError: certificates, a login plugin or the database are not as they should be.
+        """
+        context = await asyncio.to_thread(context_of, address)
+        link = cls(await _connect(address, context), address.where)
+        try:
+            await link._set_up()
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def _set_up(self) -> None:
+        _keep_alive(self.connection)
+        for statement in _FIXED:
+            await self.rows(statement)
+        for statement in _WISHED:
+            await self.attempt(statement)
+
+    async def close(self) -> None:
+        """Let go of the connection; may be called twice."""
+        transport = self.connection._transport
+        if transport is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_FOR):
+                if self._reading:
+                    transport.abort()
+                else:
+                    await self.connection.ensure_closed()
+        except (MySQLError, OSError):
+            pass  # gone already, or it does not answer
+        finally:
+            transport.abort()
+            self.connection.close()
+            self._reading = False
+
+    # ------------------------------------------------------------ statements
+
+    async def rows(self, sql: str, args: Sequence[str | int] = (), *, within: float = QUERY_FOR) -> list[Row]:
+        """All rows of a small result; empty where the statement gives none. Each ``%s`` takes one of ``args``."""
+        with self._translating():
+            return await self._rows(sql, args, within)
+
+    async def one(self, sql: str, args: Sequence[str | int] = ()) -> Row | None:
+        """The first row, if there is one."""
+        found = await self.rows(sql, args)
+        return found[0] if found else None
+
+    async def attempt(self, sql: str) -> bool:
+        """Run a statement that this server may not know or not allow; says whether it did."""
+        with self._translating():
+            try:
+                await self._rows(sql, (), QUERY_FOR)
+            except MySQLError as error:
+                if faults.number_of(error) not in _REFUSALS:
+                    raise
+                return False
+            return True
+
+    async def _rows(self, sql: str, args: Sequence[str | int], within: float) -> list[Row]:
+        found: list[Row] = []
+        async with asyncio.timeout(within):
+            fields = await self._ask(sql % tuple(map(_literal, args)) if args else sql)
+            if fields:
+                converters = tuple(map(_converter, fields))
+                while (more := await self._some(converters)) is not None:
+                    found += more
+        return found
+
+    async def raw(self, sql: str, size: int = 1000) -> AsyncIterator[list[RawRow]]:
+        """The rows of a result of any size, as the bytes the server sent, at most ``size`` at a time.
+
+        Nothing is taken from the network while a chunk is in the caller's hands. Closing the
+        iterator before its end closes the connection: there is no other way to stop a result.
+        """
+        with self._translating():
+            async with asyncio.timeout(SILENT_FOR):
+                fields = await self._ask(sql)
+        converters = (_PLAIN,) * len(fields)
+        try:
+            ended = not fields
+            while not ended:
+                with self._translating():
+                    chunk, ended = await self._chunk(converters, size)
+                self.hold()
+                for start in range(0, len(chunk), size):
+                    yield chunk[start : start + size]
+        finally:
+            if self._reading:
+                await self.close()
+
+    async def _chunk(self, converters: tuple[object, ...], size: int) -> tuple[list[RawRow], bool]:
+        chunk: list[RawRow] = []
+        enough = self._taken + _CHUNK_BYTES
+        self.go_on()
+        while len(chunk) < size and self._taken < enough:
+            async with asyncio.timeout(SILENT_FOR):
+                more = await self._some(converters)
+            if more is None:
+                return chunk, True
+            chunk += more
+        return chunk, False
+
+    # ------------------------------------------------------------ packets
+
+    async def _ask(self, sql: str) -> list[FieldDescriptorPacket]:
+        """Send a statement; the columns of its result, none where it has no result."""
+        if self._reading:
+            raise TryAgainError("a result is still being read on this connection", where=self.where)
+        self.go_on()
+        self._reading = True
+        self.send(b"\x03" + sql.encode())  # COM_QUERY
+        first = await self._packet()
+        if first.is_load_local_packet():
+            await self.close()
+            raise HaltSyncError(
+                "the server asks for a file of this machine: this is refused",
+                where=self.where,
+                fix="see who answers at this address; no MySQL server asks that of its own accord",
+            )
+        if first.is_ok_packet():
+            self._reading = False
+            return []
+        connection = self.connection
+        fields = [
+            await connection.read_packet(FieldDescriptorPacket) for _ in range(first.read_length_encoded_integer())
+        ]
+        if not connection._deprecate_eof:
+            await connection.read_packet()
+        return fields
+
+    async def _packet(self) -> Any:
+        try:
+            return await self.connection.read_packet()
+        except MySQLError as error:
+            if faults.number_of(error) and self.connection.connected:
+                self._reading = False  # an error packet ends the result
+            raise
+
+    async def _some(self, converters: tuple[object, ...]) -> list[Row] | None:
+        """At least one row; None at the end of the result."""
+        connection, state = self.connection, self.received
+        rows: list[Row] = []
+        start, number, short = state.pos, connection._next_seq_id, connection._deprecate_eof
+        state.pos, connection._next_seq_id = parse_rows_from_buffer(
+            state.buffer, start, state.length, converters, number, rows, short
+        )
+        if rows:
+            self._taken += state.pos - start
+            return rows
+        packet = await self._packet()
+        self._taken += len(packet.get_all_data())
+        if packet.is_auth_switch_request() if short else packet.is_eof_packet():  # begins with 254
+            self._reading = False
+            return None
+        return [packet.read_row(converters)]
+
+    @property
+    def received(self) -> Any:
+        """asyncmy's receive state: ``buffer[pos:length]`` has arrived and was not taken yet."""
+        return self.connection._proto
+
+    def send(self, command: bytes) -> None:
+        """Send a command as it is; the next packets are its answer."""
+        self.connection._next_seq_id = 0
+        with self._translating():
+            self.connection.write_packet(command)
+
+    async def acknowledged(self, within: float = QUERY_FOR) -> None:
+        """Wait for the OK that answers a command."""
+        with self._translating():
+            async with asyncio.timeout(within):
+                await self.connection.read_packet()
+
+    def hold(self) -> None:
+        """Take nothing from the network for now."""
+        if self.connection._transport is not None:
+            self.connection._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Take again what comes."""
+        if self.connection._transport is not None:
+            self.connection._transport.resume_reading()
+
+    def _translating(self) -> contextlib.AbstractContextManager[None]:
+        return translating(self.where)
+
+
+@contextlib.contextmanager
+def translating(where: str) -> Any:
+    """Every error of asyncmy and of the network leaves as one of ours."""
+    try:
+        yield
+    except FuagentError:
+        raise
+    except Exception as error:  # asyncmy meets nonsense with errors of every kind
+        raise translate(error, where) from None
+
+
+class _NoTlsError(Exception):
+    """The server speaks no TLS."""
+
+
+async def _connect(address: Address, context: ssl.SSLContext | None) -> Any:
+    """A connection that is logged in."""
+    try:
+        return await _log_in(address, context)
+    except _NoTlsError:
+        if address.tls is Tls.PREFER:
+            return await _log_in(address, None)
+        fix = "set it up there; or set tls: off, where nobody can listen on the way"
+        raise HaltSyncError("the server offers no TLS", where=address.where, fix=fix) from None
+
+
+async def _log_in(address: Address, context: ssl.SSLContext | None) -> Any:
+    signed: list[bool] = []
+    connection = _made(address, context, signed)
+    try:
+        with translating(address.where):
+            async with asyncio.timeout(address.timeout):
+                await connection.connect()
+                if signed:
+                    await connection.read_packet()
+    except BaseException as error:
+        connection.close()
+        offered = getattr(connection, "server_capabilities", CLIENT.SSL) & CLIENT.SSL
+        if context is not None and not offered and isinstance(error, FuagentError):
+            raise _NoTlsError from None
+        raise
+    return connection
+
+
+def _made(address: Address, context: ssl.SSLContext | None, signed: list[bool]) -> Any:
+    """asyncmy's connection, not connected yet. ``signed`` fills where the server's last word is still to be read."""
+    sheltered = address.socket or address.tls in (Tls.REQUIRE, Tls.VERIFY)
+    # Whoever answers may ask for the password itself; it is not sent where others could read it.
+    refused = ("mysql_old_password", *(() if sheltered else ("mysql_clear_password", "dialog")))
+    plugins: dict[str, Callable[[Any], object]] = dict.fromkeys(refused, lambda _connection: _Refusing(address.where))
+    plugins["client_ed25519"] = lambda connection: _Signing(connection, signed)
+    make: Any = Connection
+    connection = make(
+        host=None if address.socket else address.host,
+        port=address.port,
+        unix_socket=address.host if address.socket else None,
+        user=address.user,
+        password=address.password.reveal().encode(),
+        database=address.database,
+        charset="utf8mb4",
+        autocommit=None,  # set with all the rest
+        local_infile=False,
+        connect_timeout=address.timeout,
+        ssl=context,
+        auth_plugin_map=plugins,
+        program_name="fuagent",
+    )
+    connection._client_flag &= ~(CLIENT.MULTI_STATEMENTS | CLIENT.LOCAL_FILES)
+    return connection
+
+
+class _Signing:
+    """MariaDB's ed25519: asyncmy calls ``authenticate`` with the server's challenge."""
+
+    def __init__(self, connection: Any, signed: list[bool]) -> None:
+        self._connection = connection
+        self._signed = signed
+
+    def authenticate(self, packet: Any) -> None:
+        """Send the signature. asyncmy does not wait for a login of ours: its caller reads the answer."""
+        self._connection.write_packet(signature(self._connection._password, packet.read_all()))
+        self._signed.append(True)
+
+
+class _Refusing:
+    """A login that would show the password to whoever listens."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def authenticate(self, _packet: Any) -> None:
+        """Send nothing."""
+        raise HaltSyncError(
+            "the account's kind of login sends the password readable or hardly hidden: this is refused",
+            where=self._where,
+            fix="set tls: verify; or give the account caching_sha2_password, mysql_native_password or ed25519",
+        )
+
+
+def _keep_alive(connection: Any) -> None:
+    """Let the system notice a peer that is gone: after a minute, not after two hours."""
+    raw = connection._transport.get_extra_info("socket")
+    if raw is None or raw.family == getattr(socket, "AF_UNIX", None):
+        return
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _converter(field: FieldDescriptorPacket) -> tuple[object, ...]:
+    if field.type_code in _INTEGERS:
+        return _WHOLE
+    return _PLAIN if field.type_code in _STRINGS and field.charsetnr == _BINARY else _TEXT
+
+
+def _literal(value: str | int) -> str:
+    """A value in a statement: as hexadecimal digits, nothing in a text can end it."""
+    return str(value) if isinstance(value, int) else f"_utf8mb4 x'{value.encode().hex()}'"
