@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from fuagent.encode.compile import Encoder, Facts
-from fuagent.encode.transform import Unfit
+from fuagent.encode.events import Events, parts
 from fuagent.model import Deletes, Fact
 from fuagent.sources.sqlite.places import number
 from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, INSERT, REKEY, UPDATE
@@ -38,21 +38,6 @@ class Codec:
     def stale(self) -> bool:
         """Whether the table has other columns now."""
         return self.version.number != self.current.number
-
-
-@dataclass(slots=True)
-class Events:
-    """What became of a run: events, their indexes, and how many images the sync's settings keep back.
-
-    ``refused``: why this one event cannot be sent.
-    """
-
-    texts: Sequence[bytes] = ()
-    indexes: Sequence[int] = ()
-    left_out: int = 0
-    refused: str = ""
-    marks: frozenset[int] = frozenset()
-    """Which of the events are a key alone: no row that a transform could take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,34 +144,3 @@ class Writer:
 
     def _number(self, row: LogRow) -> int:
         return number(row[0], row[3], self.base)
-
-
-def parts(encoder: Encoder, done: Events, *, numbered: bool) -> list[Events]:
-    """Events through the transform; one it failed on is a part of its own, so that it can be set aside alone."""
-    made = [Events(left_out=done.left_out)]
-    numbers = done.indexes or [0] * len(done.texts)
-    texts: list[bytes] = []
-    indexes: list[int] = []
-
-    def close() -> None:
-        made[-1].texts, made[-1].indexes = list(texts), list(indexes) if done.indexes else ()
-        texts.clear()
-        indexes.clear()
-
-    rows = [place for place in range(len(numbers)) if place not in done.marks]
-    through = encoder.transformed(
-        [done.texts[place] for place in rows], [numbers[place] for place in rows] if numbered else None
-    )
-    results: dict[int, bytes | Unfit | None] = dict(zip(rows, through, strict=True))
-    for place, at in enumerate(numbers):
-        text = results.get(place, done.texts[place])
-        if text is None:
-            made[0].left_out += 1
-        elif isinstance(text, Unfit):
-            close()
-            made += [Events([text.text], [at] if done.indexes else (), refused=text.reason), Events()]
-        else:
-            texts.append(text)
-            indexes.append(at)
-    close()
-    return made

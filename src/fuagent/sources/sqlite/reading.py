@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
+from fuagent.encode.events import Events
 from fuagent.errors import LostPlaceError
 from fuagent.model import Place, Rows
 from fuagent.sources.sqlite import places
-from fuagent.sources.sqlite.events import Codec, Events, LogRow, Writer
+from fuagent.sources.sqlite.events import Codec, LogRow, Writer
 from fuagent.sources.sqlite.install import State, schema_version
 from fuagent.sources.sqlite.names import Names, quote
 from fuagent.sources.sqlite.places import Spot

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Self
 
 from fuagent.encode.compile import Encoder
+from fuagent.encode.events import Events, parts
 from fuagent.errors import TryAgainError
 from fuagent.model import Place, Rows
 from fuagent.sources.sqlite import places, triggers
-from fuagent.sources.sqlite.events import Events, parts
 from fuagent.sources.sqlite.install import schema_version
 from fuagent.sources.sqlite.names import Names, quote
 from fuagent.sources.sqlite.places import Spot
