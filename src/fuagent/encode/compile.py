@@ -58,6 +58,9 @@ class Facts:
 STORED = Facts()
 """Rows as a snapshot finds them."""
 
+Write = Callable[[Sequence[Values], Iterable[int] | None, Iterable[bool] | None, Facts], Sequence[bytes]]
+"""Rows, their indexes, which are deleted, and what is told of their changes: one event each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
@@ -74,8 +77,8 @@ class Encoder:
     """Which rows, in the frame compiled for, are to be sent at all; None for all of them."""
     transform: Transform | None
     """A function every event is to go through: see :meth:`transformed`."""
-    _row: _Shape
-    _key: _Shape
+    _row: Write
+    _key: Write
 
     def fits(self, rows: Sequence[Values]) -> list[bool]:
         """Which rows meet the condition of the sync."""
@@ -105,11 +108,11 @@ class Encoder:
         Raises:
             HaltSyncError: a value cannot be written as the service's document wants it.
         """
-        return self._row.write(rows, indexes, deleted, facts, self.table)
+        return self._row(rows, indexes, deleted, facts)
 
     def keys(self, keys: Sequence[Values], indexes: Iterable[int] | None = None) -> Sequence[bytes]:
         """One event per old key, marked as deleted and carrying the key's columns alone."""
-        return self._key.write(keys, indexes, repeat(True), STORED, self.table)
+        return self._key(keys, indexes, repeat(True), STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +139,34 @@ def compile_encoder(spec: TableSpec, frame: Frame = BARE) -> Encoder:
     """
     made = plan(spec)
     label = spec.table.label
-    key = tuple(replace(slot, column=place) for place, slot in enumerate(made.key))
     condition = spec.mapping.where
+    return encoder(
+        spec,
+        made,
+        where.read(condition, spec.table, frame.before) if condition else None,
+        _Shape.build(made, len(spec.table.columns), frame, label).write,
+        _Shape.build(key_marks(made), len(made.key), BARE, label).write,
+    )
+
+
+def key_marks(made: Plan) -> Plan:
+    """What marks of old keys are made of; their rows are tuples of the key's values alone."""
+    key = tuple(replace(slot, column=place) for place, slot in enumerate(made.key))
+    return Plan(key, made.mark, ())
+
+
+def encoder(spec: TableSpec, made: Plan, test: where.Test | None, row: Write, key: Write) -> Encoder:
+    """The encoder for a table's plan, however it writes rows and marks of old keys."""
     names = tuple(slot.name for slot in made.slots) + ((made.mark,) if made.mark is not None else ())
     return Encoder(
-        label,
+        spec.table.label,
         names,
         made.mark is not None,
         frozenset(slot.fact for slot in made.slots if slot.fact is not None),
-        where.read(condition, spec.table, frame.before) if condition else None,
+        test,
         spec.mapping.transform,
-        _Shape.build(made, len(spec.table.columns), frame),
-        _Shape.build(Plan(key, made.mark, ()), len(key), BARE),
+        row,
+        key,
     )
 
 
@@ -164,9 +183,11 @@ class _Shape:
     marked: bool
     tells: bool
     """Whether each event tells its operation."""
+    label: str
+    """The table's, for messages."""
 
     @classmethod
-    def build(cls, made: Plan, width: int, frame: Frame) -> _Shape:
+    def build(cls, made: Plan, width: int, frame: Frame, label: str) -> _Shape:
         """Generate them for rows of ``width`` values in ``frame``."""
         values: dict[str, object] = {}
         for number, slot in enumerate(made.slots):
@@ -175,7 +196,7 @@ class _Shape:
                     values[f"f{number}"] = write
             elif slot.fact is None:
                 values[f"k{number}"] = orjson.Fragment(slot.constant)
-        own = _nested([(slot.path, orjson.Fragment(slot.constant or b"0")) for slot in made.slots])
+        own = nested([(slot.path, orjson.Fragment(slot.constant or b"0")) for slot in made.slots])
         return cls(
             _generate(_events(made, _row(made, width, frame), indexed=False), values),
             _generate(_events(made, _row(made, width, frame), indexed=True), values),
@@ -183,6 +204,7 @@ class _Shape:
             orjson.dumps({**own, made.mark or "": 0}).count(b"null"),
             made.mark is not None,
             any(slot.fact is Fact.OPERATION for slot in made.slots),
+            label,
         )
 
     def write(
@@ -191,7 +213,6 @@ class _Shape:
         indexes: Iterable[int] | None,
         deleted: Iterable[bool] | None,
         facts: Facts,
-        label: str,
     ) -> Sequence[bytes]:
         """The rows as events, as JSON text."""
         extras = () if indexes is None else (indexes,)
@@ -206,7 +227,7 @@ class _Shape:
             return self._text(rows, events)
         except orjson.JSONEncodeError:
             # "from None": the first error's text may show the value.
-            message = f"a row of table {shown(label)} holds a value that no JSON text can carry"
+            message = f"a row of table {shown(self.label)} holds a value that no JSON text can carry"
             raise HaltSyncError(message) from None
 
     def _text(self, rows: Sequence[Values], events: list[Event]) -> Sequence[bytes]:
@@ -247,7 +268,7 @@ def _writer(slot: Slot) -> Callable[[object], object] | None:
     return convert if slot.mask is None else masked(slot.mask, convert)
 
 
-def _nested(fed: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
+def nested(fed: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, Any]:
     """Values by path as objects in objects."""
     whole: dict[str, Any] = {}
     for (*outer, name), value in fed:
@@ -269,7 +290,7 @@ def _generate(element: ast.ListComp, values: dict[str, object]) -> Callable[...,
 
 def _events(made: Plan, row: ast.Tuple, *, indexed: bool) -> ast.ListComp:
     """``[{name: c0, name: f1(c1), …, "index": n} for (c0, c1, …), d, n in rows]``."""
-    whole = _nested([(slot.path, _value(number, slot)) for number, slot in enumerate(made.slots)])
+    whole = nested([(slot.path, _value(number, slot)) for number, slot in enumerate(made.slots)])
     keys: list[ast.expr | None] = [ast.Constant(name) for name in whole]
     values = [_display(value) for value in whole.values()]
     target: ast.expr = row

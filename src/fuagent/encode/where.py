@@ -38,6 +38,7 @@ _LONGEST = 10_000
 _DEEPEST = 50
 
 Value = object
+Read = Callable[[Any], Value]
 Test = Callable[[Sequence[Value]], bool | None]
 """Whether a row meets the condition; None where SQL says unknown."""
 
@@ -51,13 +52,15 @@ class Token:
     at: int
 
 
-def read(condition: str, table: Table, before: int = 0) -> Test:
+def read(condition: str, table: Table, before: int = 0, reads: Sequence[Read] = ()) -> Test:
     """The condition as a function of a row, a tuple with ``before`` values before the table's columns.
+
+    ``reads`` gives for each column how its value comes out of what stands in the row; empty: it stands there itself.
 
     Raises:
         HaltSyncError: it cannot be read, or names a column that is not there; says where.
     """
-    return _Reader(condition, table, before).whole()
+    return _Reader(condition, table, before, reads).whole()
 
 
 def compare(left: Value, right: Value) -> int | None:
@@ -97,10 +100,11 @@ def _figure(text: str) -> int | Decimal:
 class _Reader:
     """Reads one condition from left to right."""
 
-    def __init__(self, condition: str, table: Table, before: int) -> None:
+    def __init__(self, condition: str, table: Table, before: int, reads: Sequence[Read]) -> None:
         self._condition = condition
         self._table = table
         self._columns = {column.name: before + place for place, column in enumerate(table.columns)}
+        self._reads = {before + place: read for place, read in enumerate(reads)}
         self._tokens = self._split(condition)
         self._at = 0
         self._depth = 0
@@ -257,7 +261,8 @@ class _Reader:
             close = by_case or get_close_matches(name, self._columns, 1)
             hint = f'; did you mean "{shown(close[0])}"?' if close else ""
             self._wrong(f'table {shown(self._table.label)} has no column "{shown(name)}"{hint}', at)
-        return lambda row: row[place]
+        read = self._reads.get(place)
+        return (lambda row: row[place]) if read is None else (lambda row: read(row[place]))
 
 
 _Operand = Callable[[Sequence[Value]], Value]
