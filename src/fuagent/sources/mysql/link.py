@@ -74,6 +74,8 @@ class Link:
         self.connection = connection
         """asyncmy's Connection, for what is no statement."""
         self.where = where
+        self.version = str(connection.server_version)
+        """As the server greets: ``10.11.6-MariaDB-log``."""
         self._reading = False
         self._taken = 0
 
