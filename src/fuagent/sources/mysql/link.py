@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, Self
 
 from asyncmy.connection import Connection
@@ -154,7 +154,7 @@ class Link:
                     found += more
         return found
 
-    async def raw(self, sql: str, size: int = 1000) -> AsyncIterator[list[RawRow]]:
+    async def raw(self, sql: str, size: int = 1000) -> AsyncGenerator[list[RawRow], None]:
         """The rows of a result of any size, as the bytes the server sent, at most ``size`` at a time.
 
         Nothing is taken from the network while a chunk is in the caller's hands. Closing the
@@ -274,7 +274,7 @@ class Link:
 
 
 @contextlib.contextmanager
-def translating(where: str) -> Any:
+def translating(where: str) -> Iterator[None]:
     """Every error of asyncmy and of the network leaves as one of ours."""
     try:
         yield
