@@ -52,9 +52,9 @@ def cells(made: Plan, columns: Sequence[Column]) -> list[Cell | None]:
     ]
 
 
-def escaped(piece: bytes | None) -> bytes | None:
+def escaped(text: bytes) -> bytes:
     """A text as it stands between the quotes of a JSON string; what is not UTF-8 becomes U+FFFD."""
-    return None if piece is None else _string(piece)[1:-1]
+    return _string(text)[1:-1]
 
 
 def digits(piece: Piece) -> bytes:

@@ -24,10 +24,10 @@ from typing import Any, cast
 import orjson
 
 from fuagent.encode import where
-from fuagent.encode.cells import value
+from fuagent.encode.cells import escaped, value
 from fuagent.encode.compile import SNAPSHOT, Encoder, Facts, Values, encoder, key_marks
 from fuagent.encode.plan import plan
-from fuagent.encode.templates import Code, Convert, Make
+from fuagent.encode.templates import BETWEEN, Code, Convert, Make
 from fuagent.model import Kind, TableSpec, Texts
 
 _AWKWARD = bytes(range(0x20)) + b'"\\'
@@ -80,7 +80,8 @@ class _Shape:
         self._convert = code.convert() if early else None
         self._code = code.converted() if early else code
         self._gather = code.gather() if code.texts else None
-        self._escape = self._code.escape()
+        self._exchange = code.exchange()
+        self._plain = code.plain
         self._writes: dict[tuple[bool, bool], Make] = {}
 
     def write(
@@ -89,8 +90,12 @@ class _Shape:
         """The rows as events, as JSON text."""
         if self._convert is not None:
             rows = self._convert(rows)
+        plain = self._plain
         if self._gather is not None:
-            rows = self._escaped(rows, self._gather(rows))
+            texts = self._gather(rows)
+            whole = BETWEEN.join(texts)
+            plain = plain and b"{" not in whole
+            rows = self._escaped(rows, texts, whole)
         extras: list[Iterable[object]] = []
         if self._code.tells:
             extras.append(_words(facts.operations))
@@ -100,11 +105,15 @@ class _Shape:
             extras.append(indexes)
         # Lists, since a chunk may have to be gone through twice.
         beside = [list(islice(extra, len(rows))) for extra in extras]
-        texts = self._texts(rows, beside, facts, indexed=indexes is not None)
-        joined = b",".join(texts)
-        return Texts(joined, len(texts)) if joined.count(Texts.BORDER) == len(texts) - 1 else texts
+        events = self._events(rows, beside, facts, indexed=indexes is not None)
+        joined = b",".join(events)
+        if events and (plain or joined.count(Texts.BORDER) == len(events) - 1):
+            return Texts(joined, len(events))
+        return events
 
-    def _texts(self, rows: Sequence[Values], beside: list[list[object]], facts: Facts, *, indexed: bool) -> list[bytes]:
+    def _events(
+        self, rows: Sequence[Values], beside: list[list[object]], facts: Facts, *, indexed: bool
+    ) -> list[bytes]:
         told = [orjson.dumps(fact) for fact in (facts.commit_time, facts.transaction, facts.operations is None)]
         try:
             return self._write(indexed=indexed)(zip(rows, *beside, strict=False) if beside else rows, *told)
@@ -118,16 +127,22 @@ class _Shape:
             found = self._writes[indexed, careful] = self._code.write(indexed=indexed, careful=careful)
         return found
 
-    def _escaped(self, rows: Sequence[Values], texts: Sequence[bytes]) -> Sequence[Values]:
-        """The rows, those of them escaped that need it; ``texts`` are each row's own."""
-        whole = b" ".join(texts)
-        if not _is_utf_8(whole):
-            return self._escape(rows)
-        if len(whole.translate(None, _AWKWARD)) == len(whole):
-            return rows
-        places = [place for place, text in enumerate(texts) if len(text.translate(None, _AWKWARD)) != len(text)]
+    def _escaped(self, rows: Sequence[Values], texts: Sequence[bytes], whole: bytes) -> Sequence[Values]:
+        """The rows, those of them escaped that need it; ``texts`` are each row's own, and ``whole`` all of them."""
+        places: Sequence[int] = range(len(rows))
+        if _is_utf_8(whole):
+            if len(whole.translate(None, _AWKWARD)) == len(whole):
+                return rows
+            places = [place for place, text in enumerate(texts) if len(text.translate(None, _AWKWARD)) != len(text)]
         safe = list(rows)
-        for place, row in zip(places, self._escape([rows[place] for place in places]), strict=True):
+        some = [rows[place] for place in places]
+        columns = self._code.texts
+        pieces = escaped(BETWEEN.join([texts[place] for place in places])).split(BETWEEN)
+        if len(pieces) != len(some) * len(columns):  # a text holds what stands between them
+            pieces = [escaped(cast("bytes", row[column]) or b"") for row in some for column in columns]
+        step = len(columns)
+        replaced = self._exchange(zip(some, *(pieces[at::step] for at in range(step)), strict=True))
+        for place, row in zip(places, replaced, strict=True):
             safe[place] = row
         return safe
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import orjson
 
-from fuagent.encode.cells import Cell, Piece, cells, digits, escaped
+from fuagent.encode.cells import Cell, Piece, cells, digits
 from fuagent.encode.compile import nested
 from fuagent.encode.plan import INDEX, Plan, Slot
 from fuagent.model import Column, Fact, Kind
@@ -30,6 +30,8 @@ _TOLD = {
     Fact.TRANSACTION: "transaction",
     Fact.SNAPSHOT: "snapshot",
 }
+BETWEEN = b"\x7f"
+"""Stands between joined texts: the one control character that JSON lets stand (RFC 8259 section 7)."""
 _Hole = tuple[bytes, str]
 """A part of the template, and the expression that fills it; none for what is constant."""
 
@@ -66,6 +68,13 @@ class Code:
         return cls(made, columns, found, left, sent, frozenset(unsure | set(left)), sorted(texts), numbers)
 
     @property
+    def plain(self) -> bool:
+        """Whether braces in an event are its own, unless one of its texts has some."""
+        written = any(cell is not None and cell.write is not None for cell in self.cells)
+        fixed = any(slot.fact is not None or b"{" in slot.constant or "{" in slot.name for slot in self.made.slots)
+        return not (written or fixed or "{" in (self.made.mark or ""))
+
+    @property
     def tells(self) -> bool:
         """Whether each event tells its operation."""
         return any(slot.fact is Fact.OPERATION for slot in self.made.slots)
@@ -80,16 +89,16 @@ class Code:
         return self._over_rows(row, converts=self.converts)
 
     def gather(self) -> Make:
-        """Rows to the texts of each, joined by blanks."""
-        texts = "".join(f"c{place} or b''," for place in self.texts)
-        return self._over_rows(f"b' '.join(({texts}))")
+        """Rows to the texts of each, joined by :data:`BETWEEN`."""
+        texts = _tuple(f"c{place} or b''" for place in self.texts)
+        return self._over_rows(f"{BETWEEN!r}.join({texts})")
 
-    def escape(self) -> Make:
-        """Rows to rows whose texts are escaped."""
+    def exchange(self) -> Make:
+        """Rows, each with as many texts as it has columns of them, to rows with these in the place of their own."""
         texts = set(self.texts)
         places = range(len(self.columns))
-        row = self._row(f"e(c{place})" if place in texts else f"c{place}" for place in places)
-        return self._over_rows(row, {"e": escaped})
+        row = self._row(f"c{at} and t{at}" if at in texts else f"c{at}" for at in places)
+        return self._over_rows(row, extras=[f"t{at}" for at in self.texts])
 
     def write(self, *, indexed: bool, careful: bool) -> Make:
         """Rows to events. The careful code takes None in every column, and integers of both sorts."""
