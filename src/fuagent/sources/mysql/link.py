@@ -40,7 +40,7 @@ SILENT_FOR = 600.0
 """Seconds the server may be silent in the middle of a long result."""
 _CHUNK_BYTES = 1 << 20
 _CLOSE_FOR = 2.0
-_REFUSALS = frozenset({1044, 1064, 1142, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289})
+_REFUSALS = frozenset({1044, 1064, 1142, 1143, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289})
 """What a server says to a statement it does not know, or does not allow this account."""
 
 _FIXED = (

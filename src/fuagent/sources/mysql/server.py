@@ -44,6 +44,11 @@ class Server:
     lower_case_names: int
     """``lower_case_table_names``: 0 tells letter cases of tables apart."""
 
+    @property
+    def log_status(self) -> str:
+        """The statement that tells where the log ends; MySQL 8.4 no longer knows the old one."""
+        return "SHOW MASTER STATUS" if self.mariadb or self.version < (8, 2, 0) else "SHOW BINARY LOG STATUS"
+
 
 async def server(link: Link) -> Server:
     """Ask the server behind a link.

@@ -154,8 +154,7 @@ async def position(link: Link, server: Server) -> tuple[str, int, str]:
     Raises:
         HaltSyncError: there is no log.
     """
-    new = not server.mariadb and server.version >= (8, 2, 0)
-    found = await link.one("SHOW BINARY LOG STATUS" if new else "SHOW MASTER STATUS")
+    found = await link.one(server.log_status)
     if found is None:
         raise _no_log(link.where)
     # MySQL: file, position, two filters, GTIDs.
