@@ -38,6 +38,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from fuagent.errors import DecodeError
+from fuagent.wire.mysql import decimals
 from fuagent.wire.mysql.numbers import double
 
 Node: TypeAlias = bytes | list["Node"] | dict[bytes, "Node"]
@@ -152,7 +153,7 @@ class _Document:
     def value(self, kind: int, at: int, end: int, depth: int) -> Node:
         """The value of a type that begins at ``at`` and must not reach beyond ``end``."""
         if kind in _FORMS:
-            if not depth:
+            if depth <= 0:
                 raise _wrong("it is too deep")
             return self._container(kind, at, end, depth - 1)
         if kind in _INTEGERS:
@@ -209,7 +210,10 @@ class _Document:
         if not keyed:
             return values
         names = [self._key(at, place, length, head, end) for place, length in form.key.iter_unpack(keys)]
-        return dict(zip(names, values, strict=True))
+        members = dict(zip(names, values, strict=True))
+        if len(members) < count:
+            raise _wrong("a key stands in it twice")
+        return members
 
     def _key(self, at: int, place: int, length: int, head: int, end: int) -> bytes:
         if place < head:
@@ -292,46 +296,15 @@ def _moment(kind: int, raw: bytes) -> bytes:
     return b'"%b"' % (date if kind == _DATE else date + b" " + time)
 
 
-_PACKED = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
-"""Bytes that so many decimal digits take; nine digits make a full group."""
-
-_DIGITS = 81
-"""Digits of the longest decimal number the server can hold, between operations."""
-
-
 def _decimal(raw: bytes) -> bytes:
-    """An exact number: u8 digits, u8 of them behind the point, groups of digits, big-endian.
-
-    The first bit is set for a number that is not negative; a negative one has all bits flipped.
-    """
-    precision, scale = raw[:2] if len(raw) > 2 else (0, 0)
-    if not scale <= precision <= _DIGITS:
-        raise _wrong("a decimal number has the wrong length")
-    whole, fraction = divmod(precision - scale, 9), divmod(scale, 9)
-    groups = [whole[1], *[9] * (whole[0] + fraction[0]), fraction[1]]
-    packed = bytearray(raw[2:])
-    if not packed or len(packed) != sum(_PACKED[digits] for digits in groups):
-        raise _wrong("a decimal number has the wrong length")
-    negative = packed[0] < 0x80
-    if negative:
-        packed = bytearray(byte ^ 0xFF for byte in packed)
-    packed[0] ^= 0x80
-    digits = _digits(packed, groups)
-    left, right = digits[: precision - scale].lstrip("0"), digits[precision - scale :]
-    return f"{'-' if negative else ''}{left or '0'}{'.' if right else ''}{right}".encode()
-
-
-def _digits(packed: bytearray, groups: list[int]) -> str:
-    written, at = "", 0
-    for count in groups:
-        if not count:
-            continue
-        number = int.from_bytes(packed[at : at + _PACKED[count]], "big")
-        if number >= 10**count:
-            raise _wrong("a decimal number has a digit beyond nine")
-        written += f"{number:0{count}d}"
-        at += _PACKED[count]
-    return written
+    """An exact number: u8 digits, u8 of them behind the point, and the number as in a row image."""
+    precision, scale = raw[:2] if len(raw) > 2 else (1, 0)
+    try:
+        if len(raw) - 2 == decimals.width(precision, scale):
+            return decimals.decoder(precision, scale)(raw[2:])
+    except DecodeError as error:
+        raise _wrong("a decimal number has digits that no number has") from error
+    raise _wrong("a decimal number has the wrong length")
 
 
 _REPLACE, _INSERT, _REMOVE = range(3)
@@ -351,11 +324,12 @@ def _changes(diffs: bytes) -> Iterator[tuple[int, list[Leg], Node]]:
         if operation > _REMOVE:
             raise _wrong("a partial update has an operation that does not exist")
         path, at = _packed(diffs, at + 1)
+        legs = _legs(path)
         value: Node = b"null"
         if operation != _REMOVE:
             document, at = _packed(diffs, at)
-            value = _parsed(document, DEPTH)
-        yield operation, _legs(path), value
+            value = _parsed(document, DEPTH - len(legs))
+        yield operation, legs, value
 
 
 def _packed(diffs: bytes, at: int) -> tuple[bytes, int]:
