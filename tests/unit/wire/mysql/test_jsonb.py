@@ -243,6 +243,12 @@ def test_sharing_does_not_multiply():
         text(bytes([kind]) + level)
 
 
+def check_json(written):
+    """JSON text on one line, as the server writes it."""
+    json.loads(written)
+    assert not any(byte < 0x20 for byte in written)
+
+
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_document_or_an_error(data):
     """Garbage gives valid JSON of bounded length or a DecodeError."""
@@ -251,7 +257,7 @@ def test_any_bytes_are_a_document_or_an_error(data):
     except DecodeError:
         return
 
-    json.loads(written)
+    check_json(written)
     assert len(written) <= 10 * len(data) + 30
 
 
@@ -267,7 +273,7 @@ def test_damaged_documents(value, large, data):
             written = text(damaged)
         except DecodeError:
             continue
-        json.loads(written)
+        check_json(written)
 
 
 # ------------------------------------------------------------------ partial updates
@@ -376,7 +382,7 @@ def test_any_changes_apply_or_fail(value, parts):
     except DecodeError:
         return
 
-    json.loads(written)
+    check_json(written)
 
 
 @given(values, st.binary(max_size=40))
@@ -387,7 +393,7 @@ def test_any_bytes_are_changes_or_an_error(value, diffs):
     except DecodeError:
         return
 
-    json.loads(written)
+    check_json(written)
 
 
 # ------------------------------------------------------------------ what servers wrote
