@@ -49,7 +49,7 @@ def uncompressed(kind: int, data: bytes, description: FormatDescription, cap: in
         DecodeError: It is damaged, or uncompressed larger than ``cap`` bytes.
     """
     if kind == events.QUERY_COMPRESSED:
-        at, _ = events.query_start(data, description)
+        at = events.text_start(data, description)
     else:
         at = rows.read_rows_header(kind, data, description).start
     return COMPRESSED[kind], data[:at] + _inflated(Cursor(data, "A compressed event", at), cap)

@@ -52,7 +52,7 @@ class Cursor:
 
         As many lowest bits as are set tell how many bytes follow the first; the value's own
         bits come behind them and a zero, or in eight bytes of their own after 0xff
-        (``libs/mysql/serialization/readme.md`` in MySQL's sources).
+        (the library describes itself in ``libs/mysql/serialization`` of MySQL's sources).
         """
         first = self.number(1)
         more = (~first & (first + 1)).bit_length() - 1

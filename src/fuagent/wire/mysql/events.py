@@ -245,39 +245,50 @@ def read_rotate(data: bytes, description: FormatDescription | None) -> Rotate:
 class Query:
     """A statement as text, in the character set its connection used. ``schema`` is the default one, "" for none.
 
-    ``error_code`` is the error it ended with on the server, zero for none.
+    ``error_code`` is the error it ended with on the server, zero for none. ``mode`` is the
+    ``sql_mode`` it was written under, None where the event does not tell.
     """
 
     thread: int
     schema: str
     text: bytes
     error_code: int
+    mode: int | None
 
 
 def read_query(data: bytes, description: FormatDescription) -> Query:
     """Read the body of a QUERY, or of a QUERY_COMPRESSED once it is uncompressed."""
-    at, schema = query_start(data, description)
+    cursor = Cursor(data, "A QUERY event")
+    status, schema = _before_text(cursor, description)
     thread, _, _, error_code = struct.unpack_from("<IIBH", data)
-    return Query(thread, schema, data[at:], error_code)
+    # Variables come in the order of their codes: 0 with four bytes, 1, the mode, with eight.
+    at = 5 if status[:1] == b"\0" else 0
+    mode = int.from_bytes(status[at + 1 : at + 9], "little") if status[at : at + 1] == b"\1" else None
+    return Query(thread, schema, cursor.rest(), error_code, mode)
 
 
-def query_start(data: bytes, description: FormatDescription) -> tuple[int, str]:
-    """Where the text of a QUERY begins, and its default schema.
+def text_start(data: bytes, description: FormatDescription) -> int:
+    """Where the text of a QUERY begins in its body, or the compressed one of a QUERY_COMPRESSED."""
+    cursor = Cursor(data, "A QUERY event")
+    _before_text(cursor, description)
+    return cursor.at
+
+
+def _before_text(cursor: Cursor, description: FormatDescription) -> tuple[bytes, str]:
+    """The status variables and the schema.
 
     Servers before 5.0 know no status variables: their fixed part has 11 bytes, not 13.
     """
     fixed = description.post_header(QUERY, 13)
-    cursor = Cursor(data, "A QUERY event")
     cursor.take(8)
     schema_length = cursor.number(1)
     cursor.take(2)
     status_length = cursor.number(2) if fixed >= 13 else 0
     cursor.at = fixed
-    cursor.take(status_length)
-    schema = cursor.take(schema_length)
+    status, schema = cursor.take(status_length), cursor.take(schema_length)
     if cursor.take(1) != b"\0":
         raise DecodeError("A QUERY event has no end of its schema where one must be.")
-    return cursor.at, cursor.text(schema)
+    return status, cursor.text(schema)
 
 
 def read_xid(data: bytes, description: FormatDescription) -> int:
