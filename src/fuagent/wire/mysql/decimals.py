@@ -1,0 +1,105 @@
+"""DECIMAL values of row images as text.
+
+The digits before and behind the point are cut into groups of nine, starting at the point.
+A whole group takes four bytes, what is left over at either end as many as its digits need.
+All of it is big-endian; the first bit is set for numbers from zero on, and the bytes of
+negative ones are inverted. Source: ``decimal2bin`` in the servers' ``strings/decimal.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fuagent.errors import DecodeError
+
+_GROUP = 9
+_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
+"""Digits of a group → bytes it takes."""
+
+PRECISION_MAX = 65
+SCALE_MAX = 38
+"""MySQL goes to 30, MariaDB to 38."""
+
+
+def width(precision: int, scale: int) -> int:
+    """The bytes a DECIMAL(precision, scale) takes in a row image.
+
+    Raises:
+        DecodeError: No server has such a type.
+    """
+    if not (0 < precision <= PRECISION_MAX and scale <= min(SCALE_MAX, precision)):
+        raise DecodeError(f"The table map names a DECIMAL({precision},{scale}), which no server has.")
+    return sum(_BYTES[digits] for digits in _groups(precision, scale))
+
+
+def decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
+    """What turns the bytes of one value, :func:`width` of them, into its text: ``-0.50``.
+
+    The text has ``scale`` digits behind the point and at least one before it. The function raises
+    DecodeError where a group holds more digits than it should.
+    """
+    groups = _groups(precision, scale)
+    if 0 < scale <= 4 and 0 < precision - scale <= _GROUP:
+        return _of_two_groups(precision - scale, scale)
+    return _of_many_groups(groups, width(precision, scale), scale)
+
+
+def _groups(precision: int, scale: int) -> tuple[int, ...]:
+    """The digits of each group in order: 13 before and 2 behind the point are (4, 9, 2)."""
+    whole, left = divmod(precision - scale, _GROUP)
+    behind, right = divmod(scale, _GROUP)
+    return tuple(digits for digits in (left, *[_GROUP] * (whole + behind), right) if digits)
+
+
+def _of_two_groups(left: int, right: int) -> Callable[[bytes], bytes]:
+    """Up to nine digits before the point and four behind it, as most amounts of money have."""
+    shift = 8 * _BYTES[right]
+    low = (1 << shift) - 1
+    sign = 1 << shift + 8 * _BYTES[left] - 1
+    most = 10**left
+    behind = [f".{number:0{right}d}".encode() for number in range(10**right)]
+    integer = int.from_bytes
+
+    def decode(data: bytes) -> bytes:
+        value = integer(data) - sign
+        if value < 0:
+            value = ~value
+            minus = b"-"
+        else:
+            minus = b""
+        whole = value >> shift
+        if whole >= most or value & low >= len(behind):
+            raise _wrong()
+        return b"%b%d%b" % (minus, whole, behind[value & low]) if minus else b"%d" % whole + behind[value & low]
+
+    return decode
+
+
+def _of_many_groups(groups: tuple[int, ...], size: int, scale: int) -> Callable[[bytes], bytes]:
+    places = []
+    shift = 8 * size
+    for digits in groups:
+        shift -= 8 * _BYTES[digits]
+        places.append((shift, (1 << 8 * _BYTES[digits]) - 1, 10**digits))
+    sign = 1 << 8 * size - 1
+
+    def decode(data: bytes) -> bytes:
+        value = int.from_bytes(data)
+        minus = not value & sign
+        value ^= sign - 1 if minus else sign
+        number = 0
+        for shift, mask, most in places:
+            group = value >> shift & mask
+            if group >= most:
+                raise _wrong()
+            number = number * most + group
+        text = b"%0*d" % (scale + 1, number)
+        if scale:
+            text = b"%b.%b" % (text[:-scale], text[-scale:])
+        return b"-" + text if minus else text
+
+    return decode
+
+
+def _wrong() -> DecodeError:
+    return DecodeError("A DECIMAL value in a row image has a group of too many digits.")
