@@ -8,11 +8,11 @@ row is one pass of generated code::
 
 Nothing of a name is in that code: names are data in the template, escaped as JSON and then for ``%``.
 
-Two things are so rare that they are looked for once in a chunk. Texts that need escapes: the texts of each row are
-joined, and what differs from its copy without quotes, backslashes and control characters (RFC 8259
-section 7) is escaped, row by row. And a None where the table says there is none (a view's columns say so
-of odd data), or an integer that is not of the sort expected: the template refuses it with a TypeError,
-and the chunk is written again by code that takes everything anywhere.
+Two things are looked for once in a chunk and not in every value. Texts that need escapes: the texts of each
+row are joined, and rows whose texts differ from a copy without quotes, backslashes and control characters
+(RFC 8259 section 7) have theirs escaped, all in one go. And a None where the table says there is none (a
+view's columns say so of odd data), or an integer that is not of the sort expected: the template refuses
+it with a TypeError, and the chunk is written again by code that takes everything anywhere.
 """
 
 from __future__ import annotations
