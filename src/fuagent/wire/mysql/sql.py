@@ -118,7 +118,7 @@ class Scanner:
     def _next(self) -> Token:
         token = self._peek()
         self._count += 1
-        if token.kind == "broken" or self._count > _MOST:
+        if token.kind in {"broken", "end"} or self._count > _MOST:
             raise Unclear
         del self._ahead[0]
         return token

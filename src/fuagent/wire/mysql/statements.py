@@ -74,18 +74,40 @@ def statement(text: bytes, mode: int | None = None) -> Statement:
         mode: The ``sql_mode`` it was written under, which :class:`~fuagent.wire.mysql.events.Query` tells.
             Without it, what depends on the mode is OTHER.
     """
-    scanner = Scanner(text, mode)
+    return _read(Scanner(text, mode))
+
+
+def _read(scanner: Scanner) -> Statement:
     words = scanner.leading()
     read = _READERS.get(words[0]) if words else None
-    if read is None:
-        return Statement(Kind.OTHER, words)
     try:
-        scanner.word()
-        found = read(scanner, words)
-        scanner.end()
+        if read is not None:
+            scanner.word()
+            found = read(scanner, words)
+            scanner.end()
+            return found
     except Unclear:
-        return Statement(Kind.OTHER, words)
-    return found
+        pass
+    scanner.stop()
+    return Statement(Kind.OTHER, words)
+
+
+def _set(scanner: Scanner, words: tuple[str, ...]) -> Statement:
+    """MariaDB's SET STATEMENT variable = value, … FOR statement; it is the latter that counts."""
+    del words  # it has words of its own
+    scanner.expect("STATEMENT")
+    while not scanner.skip("FOR"):
+        scanner.skip_piece()
+    return _read(scanner)
+
+
+def _analyze(scanner: Scanner, words: tuple[str, ...]) -> Statement:
+    """MariaDB's ANALYZE runs the change it is put before."""
+    if scanner.skip("FORMAT", "="):
+        scanner.word()
+    scanner.expect(*_BEHIND_TABLE, "WITH", "SELECT")
+    scanner.stop()
+    return Statement(Kind.DML, words)
 
 
 def _begin(scanner: Scanner, words: tuple[str, ...]) -> Statement:
@@ -274,6 +296,8 @@ _READERS: dict[str, Callable[[Scanner, tuple[str, ...]], Statement]] = {
     "RENAME": _rename,
     "ALTER": _alter,
     "CREATE": _create,
+    "SET": _set,
+    "ANALYZE": _analyze,
     **dict.fromkeys(_BEHIND_TABLE, _dml),
     **dict.fromkeys(("LOAD", "CALL", "WITH", "MERGE", "SELECT", "DO"), _any_table),
 }

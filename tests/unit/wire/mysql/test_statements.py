@@ -145,6 +145,8 @@ def test_a_table_that_begins_a_transaction():
         ("MERGE INTO t", ()),
         ("SELECT f()", ()),
         ("DO f()", ()),
+        ("ANALYZE DELETE FROM t", ()),
+        ("ANALYZE FORMAT=JSON UPDATE t SET a = 1", ()),
     ],
 )
 def test_changes_as_statements(text, tables):
@@ -166,7 +168,10 @@ def test_changes_as_statements(text, tables):
         "BEGIN NOT ATOMIC SELECT 1; END",
         "COMMIT AND CHAIN",
         "BEGIN; TRUNCATE t",
-        "SET STATEMENT max_statement_time=1 FOR TRUNCATE t",
+        "SET STATEMENT max_statement_time=1 FOR TRUNCATE t u",
+        "SET STATEMENT max_statement_time=1",
+        "SET a = 1",
+        "ANALYZE TABLE t",
         "XA RECOVER",
         "XA COMMIT",
         "XA COMMIT 'a\\b'",
@@ -224,6 +229,15 @@ def test_words_are_kept_for_messages():
     assert statement(b"create definer=`x` view v").words == ("CREATE", "DEFINER")
     assert statement(b"flush tables with read lock, more").words == ("FLUSH", "TABLES", "WITH", "READ")
     assert statement(b"INSERT t1 VALUES ('secret')").words == ("INSERT",)
+
+
+def test_a_statement_with_variables_of_its_own():
+    """What counts is the statement they are set for, in its words too where it was not understood."""
+    start = "SET STATEMENT a = (SELECT 'FOR'), b = 'x' FOR "
+
+    assert shown(start + "TRUNCATE t") == Statement(Kind.TRUNCATE, tables=(T,))
+    assert statement((start + "ALTER TABLE ,").encode()) == Statement(Kind.OTHER, ("ALTER", "TABLE"))
+    assert statement((start + "1").encode()) == Statement(Kind.OTHER)
 
 
 def test_the_mode_decides_what_quotes_mean():
