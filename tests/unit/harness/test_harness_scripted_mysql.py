@@ -218,7 +218,7 @@ async def test_a_client_without_checksums_is_refused(server, mariadb, recorded):
     """Who does not say what it makes of checksums gets the error a real server sends."""
     server.binlogs, middle = recorded
     for port in (server.port, mariadb.port):
-        with pytest.raises(pymysql.err.MySQLError, match="Slave can not handle .* configured to log") as raised:
+        with pytest.raises(pymysql.err.MySQLError, match=r"Slave can not handle .* configured to log") as raised:
             await read(port, USER, middle.file, 4)
         assert raised.value.args[0] == 1236
 
