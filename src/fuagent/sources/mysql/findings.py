@@ -164,7 +164,7 @@ async def _granted(link: Link, server: Server) -> Granted:
     who, _, host = str((await link.one("SELECT CURRENT_USER()") or ("@",))[0]).rpartition("@")
     grants = "SHOW GRANTS"
     if not server.mariadb and server.version >= (8, 0, 0):
-        roles = str((await link.one("SELECT CURRENT_ROLE()") or ("NONE",))[0])
+        roles = str((await link.one("SELECT CURRENT_ROLE()") or ("NONE",))[0] or "NONE")
         grants = grants if roles == "NONE" else f"SHOW GRANTS FOR CURRENT_USER() USING {roles}"
     everywhere: set[str] = set()
     somewhere: set[str] = set()

@@ -40,6 +40,8 @@ SILENT_FOR = 600.0
 """Seconds the server may be silent in the middle of a long result."""
 _CHUNK_BYTES = 1 << 20
 _CLOSE_FOR = 2.0
+_MOST = 0xFFFFFF
+"""Bytes one packet holds."""
 _REFUSALS = frozenset({1044, 1064, 1142, 1143, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289})
 """What a server says to a statement it does not know, or does not allow this account."""
 
@@ -236,8 +238,10 @@ class Link:
             self._taken += state.pos - start
             return rows
         packet = await self._packet()
-        self._taken += len(packet.get_all_data())
-        if packet.is_auth_switch_request() if short else packet.is_eof_packet():  # begins with 254
+        size = len(packet.get_all_data())
+        self._taken += size
+        # Both ends begin with 254, and so does a row whose first value is longer than any such packet.
+        if packet.is_eof_packet() or (short and size < _MOST and packet.is_auth_switch_request()):
             self._reading = False
             return None
         return [packet.read_row(converters)]
@@ -284,7 +288,7 @@ def translating(where: str) -> Iterator[None]:
         raise translate(error, where) from None
 
 
-class _NoTlsError(Exception):
+class _NoTlsError(HaltSyncError):
     """The server speaks no TLS."""
 
 
@@ -293,10 +297,9 @@ async def _connect(address: Address, context: ssl.SSLContext | None) -> Any:
     try:
         return await _log_in(address, context)
     except _NoTlsError:
-        if address.tls is Tls.PREFER:
-            return await _log_in(address, None)
-        fix = "set it up there; or set tls: off, where nobody can listen on the way"
-        raise HaltSyncError("the server offers no TLS", where=address.where, fix=fix) from None
+        if address.tls is not Tls.PREFER:
+            raise
+    return await _log_in(address, None)
 
 
 async def _log_in(address: Address, context: ssl.SSLContext | None) -> Any:
@@ -308,13 +311,23 @@ async def _log_in(address: Address, context: ssl.SSLContext | None) -> Any:
                 await connection.connect()
                 if signed:
                     await connection.read_packet()
-    except BaseException as error:
+    except BaseException:
         connection.close()
-        offered = getattr(connection, "server_capabilities", CLIENT.SSL) & CLIENT.SSL
-        if context is not None and not offered and isinstance(error, FuagentError):
-            raise _NoTlsError from None
         raise
     return connection
+
+
+class _Connection(Connection):
+    """asyncmy asks for TLS whether or not the server's greeting offers it."""
+
+    async def _get_server_information(self: Any) -> None:
+        await Connection._get_server_information(self)  # type: ignore[attr-defined]
+        if self._ssl_context is not None and not self.server_capabilities & CLIENT.SSL:
+            raise _NoTlsError(
+                "the server offers no TLS",
+                where=f"{self._host}:{self._port}",
+                fix="set it up there; or set tls: off, where nobody can listen on the way",
+            )
 
 
 def _made(address: Address, context: ssl.SSLContext | None, signed: list[bool]) -> Any:
@@ -324,7 +337,7 @@ def _made(address: Address, context: ssl.SSLContext | None, signed: list[bool]) 
     refused = ("mysql_old_password", *(() if sheltered else ("mysql_clear_password", "dialog")))
     plugins: dict[str, Callable[[Any], object]] = dict.fromkeys(refused, lambda _connection: _Refusing(address.where))
     plugins["client_ed25519"] = lambda connection: _Signing(connection, signed)
-    make: Any = Connection
+    make: Any = _Connection
     connection = make(
         host=None if address.socket else address.host,
         port=address.port,
