@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.service import Service
-from harness.workload import FIXED, Workload, check
+from harness.workload import Workload
+from harness.workload_table import FIXED, check
 
 SHOWN = 5
 """Faults of one kind that are named; the others are counted."""
@@ -99,7 +100,7 @@ def _versions(service: Service) -> list[str]:
             continue  # a mark may be of the key alone
         key, version = event["id"], event["ver"]
         if version < newest.get(key, 0):
-            found.append(f"row {key} went back from version {newest[id]} to {version}")
+            found.append(f"row {key} went back from version {newest[key]} to {version}")
         newest[key] = max(version, newest.get(key, 0))
         if not event.get("_deleted") and event["chk"] != check(key, version, event["tx"], event["val"]):
             found.append(f"row {key} version {version} is not what was written")

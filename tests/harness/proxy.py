@@ -143,6 +143,8 @@ class Proxy:
         self._tasks.add(task)
         try:
             await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            pass  # only our own end cancels, and asyncio would log it
         finally:
             self._tasks.discard(task)
             writer.transport.abort()

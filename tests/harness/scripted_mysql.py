@@ -180,6 +180,8 @@ class ScriptedMySQL:
             await self._converse(Wire(reader, writer))
         except (EOFError, OSError):  # the client is gone, or does not trust our certificate
             pass
+        except asyncio.CancelledError:
+            pass  # only our own end cancels, and asyncio would log it
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -125,6 +125,20 @@ async def test_a_black_hole_takes_connections_too(proxy):
         assert await reader.read(-1) == b"hello X"
 
 
+async def test_it_ends_quietly_whatever_goes_on(server, caplog):
+    """Connections there are when it ends, held ones too, are ended with it, and nothing is logged."""
+    async with Proxy(server.port) as proxy:
+        proxy.to_client.hold()
+        async with client(proxy) as (reader, _):
+            await proxy.until(lambda proxy: proxy.open == 1)
+            await proxy.__aexit__()
+            with pytest.raises(ConnectionResetError):
+                await reader.read(1)
+
+    await asyncio.sleep(0)
+    assert caplog.messages == []
+
+
 async def test_a_held_connection_can_be_cut(proxy):
     """What was held when it was cut is lost, and nothing waits for it."""
     proxy.hold()

@@ -119,6 +119,17 @@ async def test_rows_come_as_they_were_scripted(version, deprecate_eof):
     assert server.sessions[0].deprecate_eof == deprecate_eof
 
 
+async def test_it_ends_quietly_with_clients_in_it(caplog):
+    """A server that ends takes its connections with it and logs nothing."""
+    async with ScriptedMySQL() as server:
+        connection = await connect(server)
+
+    with pytest.raises(asyncmy.errors.OperationalError):
+        await query(connection, "SELECT 1")
+    await connection.ensure_closed()
+    assert caplog.messages == []
+
+
 async def test_the_last_answer_wins(server):
     """A test overrides what was scripted before, with errors and with functions of what was asked."""
     server.rows("SELECT 1", ["one"], (1,))

@@ -8,7 +8,8 @@ import pytest
 
 from harness import convergence
 from harness.service import Service
-from harness.workload import Workload, check
+from harness.workload import Workload
+from harness.workload_table import check
 
 
 def table(workload):
