@@ -72,7 +72,7 @@ _STAYS = {
     ),
     3159: ("the server takes encrypted connections only", "set tls: require, or verify"),
 }
-_TOLD = frozenset({1044, ACCESS_DENIED, 1049, 1130, 1142, 1143, NO_SUCH_TABLE, NO_PRIVILEGE, 1698})
+TOLD = frozenset({1044, ACCESS_DENIED, 1049, 1130, 1142, 1143, NO_SUCH_TABLE, NO_PRIVILEGE, 1698})
 """Errors whose text names accounts, tables and privileges, and nothing else."""
 
 
@@ -107,7 +107,7 @@ def translate(error: BaseException, where: str) -> FuagentError:
 
 def _said(error: MySQLError, where: str) -> FuagentError:
     number = number_of(error)
-    told = f": {shown(str(error.args[1]))}" if number in _TOLD and len(error.args) > 1 else ""
+    told = f": {shown(str(error.args[1]))}" if number in TOLD and len(error.args) > 1 else ""
     for known, kind in ((_AGAIN, TryAgainError), (_REFUSED, UnauthorisedError), (_STAYS, HaltSyncError)):
         if number in known:
             what, fix = known[number]

@@ -201,6 +201,15 @@ async def layouts(link: Link, names: Sequence[Name], database: str) -> list[Layo
     return [_layout(name, facts[name], database) for name in names if name in facts and facts[name].columns]
 
 
+async def changed(link: Link, name: Name) -> int | None:
+    """When a table was last given its definition, Unix seconds of the server's clock; None where it does not say."""
+    query = (
+        "SELECT UNIX_TIMESTAMP(CREATE_TIME) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    )
+    row = await link.one(query, (name.schema, name.table))
+    return None if row is None or row[0] is None else int(float(row[0]))
+
+
 @dataclass(slots=True)
 class _Facts:
     engine: str

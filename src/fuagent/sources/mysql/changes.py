@@ -1,0 +1,195 @@
+"""One run of changes of one table version, as events: which row images are sent, and under which numbers.
+
+An update has two images, the row as it was and as it is, and so two numbers; of these the first
+is sent where the row under its old key, or in the sync's condition, is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fuagent.encode.compile import Encoder, Facts
+from fuagent.encode.events import Events, parts
+from fuagent.model import Deletes, Fact
+from fuagent.sources.mysql.versions import Version, whole
+from fuagent.wire.mysql.images import Row
+
+INSERT, UPDATE, DELETE = "insert", "update", "delete"
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive changes of one table version; the lists run beside each other.
+
+    ``numbers`` are those of each change's last image. ``befores`` hold None for an insert,
+    ``afters`` for a delete.
+    """
+
+    version: Version
+    operations: list[str] = field(default_factory=list)
+    befores: list[Row | None] = field(default_factory=list)
+    afters: list[Row | None] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def add(self, operation: str, befores: Sequence[Row | None], afters: Sequence[Row | None], first: int) -> int:
+        """Take the changes of one event, whose first image is numbered ``first``; gives the number of the last one."""
+        count = max(len(befores), len(afters))
+        each = 2 if operation == UPDATE else 1
+        self.operations += [operation] * count
+        self.befores += befores or [None] * count
+        self.afters += afters or [None] * count
+        self.numbers += range(first + each - 1, first + each * count, each)
+        return first + each * count - 1
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def behind(self, number: int) -> Run:
+        """The changes whose last image is numbered above ``number``."""
+        kept = [place for place, at in enumerate(self.numbers) if at > number]
+        return Run(
+            self.version,
+            [self.operations[place] for place in kept],
+            [self.befores[place] for place in kept],
+            [self.afters[place] for place in kept],
+            [self.numbers[place] for place in kept],
+        )
+
+
+class Sent(NamedTuple):
+    """One image to be sent: the row, or with ``alone`` its key and no more."""
+
+    row: Row
+    number: int
+    operation: str
+    deleted: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes runs. Images numbered ``resume_after`` or lower were delivered before."""
+
+    numbered: bool
+    resume_after: int = 0
+    commit_time: str | None = None
+    transaction: str | None = None
+
+    def write(self, run: Run) -> list[Events]:
+        """The run as events; more than one part where a row cannot be sent.
+
+        Raises:
+            HaltSyncError: a value cannot be written as the service's document wants it.
+        """
+        if run.numbers and run.numbers[0] <= self.resume_after + 1:
+            run = run.behind(self.resume_after)
+        encoder = run.version.encoder
+        if encoder is None:
+            return [Events(left_out=len(run))]
+        done = Events()
+        if self._plain(run, encoder):
+            rows = [row for row in run.afters if row is not None]
+            done.texts = self._rows(encoder, rows, run.numbers, None, run.operations)
+            done.indexes = run.numbers
+        else:
+            self._some(encoder, run, done)
+        return [done] if encoder.transform is None else parts(encoder, done, numbered=self.numbered)
+
+    @staticmethod
+    def _plain(run: Run, encoder: Encoder) -> bool:
+        """Whether every change is sent as the row it leaves, and as nothing else."""
+        if encoder.where is not None or DELETE in run.operations:
+            return False
+        if UPDATE not in run.operations:
+            return True
+        key = run.version.key
+        return bool(run.version.keys) and not any(
+            before is not None and after is not None and key(before) != key(after)
+            for before, after in zip(run.befores, run.afters, strict=True)
+        )
+
+    def _some(self, encoder: Encoder, run: Run, done: Events) -> None:
+        """Every change by itself, written in as few pieces as there are changes between rows and keys."""
+        sent: list[Sent] = []
+        fits = _fitting(encoder, run.befores), _fitting(encoder, run.afters)
+        for place, operation in enumerate(run.operations):
+            given = self._images(run, place, operation, fits[0][place], fits[1][place])
+            sent += given
+            done.left_out += _kept_back(run, place, given)
+        texts: list[bytes] = []
+        alone: list[int] = []
+        start = 0
+        for end in range(1, len(sent) + 1):
+            if end < len(sent) and sent[end].alone == sent[start].alone:
+                continue
+            group = sent[start:end]
+            numbers = [one.number for one in group]
+            rows = [one.row for one in group]
+            if group[0].alone:
+                alone += range(start, end)
+                texts += encoder.keys(rows, numbers if self.numbered else None)
+            else:
+                deleted = [one.deleted for one in group] if encoder.marks else None
+                texts += self._rows(encoder, rows, numbers, deleted, [one.operation for one in group])
+            start = end
+        done.texts, done.indexes, done.marks = texts, [one.number for one in sent], frozenset(alone)
+
+    def _images(self, run: Run, place: int, operation: str, was_in: bool, is_in: bool) -> list[Sent]:
+        before, after, number = run.befores[place], run.afters[place], run.numbers[place]
+        sent: list[Sent] = []
+        if before is not None and was_in:
+            at = number if operation == DELETE else number - 1
+            gone = after is None or not is_in or _moved(run.version, before, after)
+            if gone and at > self.resume_after:
+                sent += self._gone(run.version, before, at, DELETE if after is None else operation)
+        if after is not None and is_in:
+            sent.append(Sent(after, number, operation))
+        return sent
+
+    @staticmethod
+    def _gone(version: Version, before: Row, at: int, operation: str) -> list[Sent]:
+        """What tells that a row is gone, or is under its old key; nothing, where that cannot be told."""
+        if version.deletes is Deletes.SKIP:
+            return []
+        if whole(before):
+            return [Sent(before, at, operation, deleted=True)]
+        if version.deletes is Deletes.MARK:
+            return [Sent(version.key(before), at, operation, deleted=True, alone=True)]
+        return []
+
+    def _rows(
+        self,
+        encoder: Encoder,
+        rows: Sequence[Row],
+        numbers: Sequence[int],
+        deleted: Sequence[bool] | None,
+        operations: Sequence[str],
+    ) -> Sequence[bytes]:
+        if not rows:
+            return ()
+        facts = Facts(operations if Fact.OPERATION in encoder.facts else (), self.commit_time, self.transaction)
+        # A transform is not to see the index; it is added behind it.
+        written = self.numbered and encoder.transform is None
+        return encoder.rows(rows, numbers if written else None, deleted, facts)
+
+
+def _moved(version: Version, before: Row, after: Row) -> bool:
+    return version.key(before) != version.key(after)
+
+
+def _kept_back(run: Run, place: int, sent: Sequence[Sent]) -> int:
+    """How many images are kept back: all of a change, or the old one of a row under a new key."""
+    before, after = run.befores[place], run.afters[place]
+    moved = before is not None and after is not None and _moved(run.version, before, after)
+    return (2 if moved else 1) - len(sent) if moved or not sent else 0
+
+
+def _fitting(encoder: Encoder, rows: Sequence[Row | None]) -> list[bool]:
+    """Which rows meet the sync's condition; one that the log holds in part may have, and so counts as if it did."""
+    if encoder.where is None:
+        return [True] * len(rows)
+    held = [row is not None and whole(row) for row in rows]
+    fits = iter(encoder.fits([row for row in rows if row is not None and whole(row)]))
+    return [next(fits) if whole else True for whole in held]

@@ -1,0 +1,61 @@
+"""A snapshot as the engine reads it: a picture of tables, its rows written as events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from fuagent.encode.compile import Encoder
+from fuagent.encode.events import Events, parts
+from fuagent.model import Place, Rows
+from fuagent.sources.mysql.link import RawRow
+from fuagent.sources.mysql.snapshot import Picture
+from fuagent.sources.mysql.tables import Name
+
+
+@dataclass(slots=True)
+class Run:
+    """See :class:`fuagent.interfaces.SnapshotRun`."""
+
+    picture: Picture
+    place: Place
+    index: int
+    total: int | None
+    encoders: Mapping[Name, Encoder]
+    chunk: int
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.picture.close()
+
+    async def rows(self) -> AsyncGenerator[Rows, None]:
+        """All rows, table by table."""
+        place = self.place
+        async with aclosing(self.picture.rows(self.chunk)) as found:
+            async for layout, rows in found:
+                for part in _written(self.encoders[layout.name], rows):
+                    yield Rows(
+                        table=layout.table.label,
+                        rows=part.texts,
+                        indexes=(),
+                        start=place,
+                        end=place,
+                        boundary=False,
+                        left_out=part.left_out,
+                        refused=part.refused,
+                    )
+
+
+def _written(encoder: Encoder, rows: Sequence[RawRow]) -> list[Events]:
+    wanted = rows
+    if encoder.where is not None:
+        wanted = [row for row, fits in zip(rows, encoder.fits(rows), strict=True) if fits]
+    done = Events(encoder.rows(wanted) if wanted else ())
+    return [done] if encoder.transform is None else parts(encoder, done, numbered=False)

@@ -1,0 +1,510 @@
+"""Events of a binlog in, Rows out: which transaction and table each change belongs to, and where it stands.
+
+A :class:`LogReader` is fed with what arrives and gives, besides Rows, questions that only a
+connection can answer; it goes on when they are answered. It does no I/O of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from fuagent.encode.shown import shown
+from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError
+from fuagent.model import Fact, Place, Rows
+from fuagent.sources.mysql import places
+from fuagent.sources.mysql.changes import Run, Writer
+from fuagent.sources.mysql.done import Done
+from fuagent.sources.mysql.effects import Effect, Meaning, effect
+from fuagent.sources.mysql.places import Spot
+from fuagent.sources.mysql.versions import Unknown, Version, Versions, whole
+from fuagent.wire.mysql import compressed, events, gtid_events, rows, statements
+from fuagent.wire.mysql.events import FormatDescription, Header
+from fuagent.wire.mysql.images import ABSENT, Row
+
+_MOVED = 1 << 20
+"""Bytes of the log without a row for this sync, after which the place moves on all the same."""
+_WRAPS = 1 << 32
+_TIMED = frozenset({Fact.COMMIT_TIME, Fact.TRANSACTION})
+
+
+@dataclass(slots=True)
+class Reread:
+    """Rows whose images lack columns: ``rows`` are to be as they are now, None for one that is gone."""
+
+    version: Version
+    keys: list[Row]
+    rows: list[Row | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A transaction that was prepared at ``start`` is committed now: its changes are to be read from there.
+
+    ``inner`` reads them as a part of the transaction under way; ``feed`` it until it is finished.
+    """
+
+    start: Spot
+    inner: LogReader
+
+
+Question = Unknown | Reread | Prepared
+
+
+@dataclass(slots=True)
+class Group:
+    """The transaction under way.
+
+    ``begun``: an event of its own ends it; without, it is the one statement that follows.
+    ``kept``: its changes are prepared (XA), and come with the statement that commits them.
+    """
+
+    start: Spot
+    previous: int
+    begun: bool = False
+    kept: bool = False
+    touched: bool = False
+    """Whether it holds changes of this sync."""
+    gtid: str = ""
+    time: float | None = None
+
+
+class LogReader:
+    """Reads one server's log from one place on.
+
+    Args:
+        versions: The tables of the sync, as far as they are known; grows.
+        spot: Where to begin: a boundary of transactions.
+        previous: The number of the last image before it.
+        mariadb: Which family wrote the log.
+        resume_after: Images numbered so or lower were delivered.
+        numbered: Whether events carry their number.
+        chunk: Changes written in one go.
+        until: Where to end, inclusive; see :attr:`Spot.order`.
+    """
+
+    def __init__(
+        self,
+        versions: Versions,
+        spot: Spot,
+        previous: int,
+        *,
+        mariadb: bool,
+        resume_after: int = 0,
+        numbered: bool = True,
+        chunk: int = 1000,
+        until: tuple[int, int] | None = None,
+    ) -> None:
+        self.previous = previous
+        self.spot = spot
+        """The last boundary that was met."""
+        self.finished = until is not None and spot.order >= until
+        self.left: list[str] = []
+        """What the operator should hear of."""
+        self._versions = versions
+        self._mariadb = mariadb
+        self._numbered = numbered
+        self._resume_after = resume_after
+        self._chunk = chunk
+        self._until = until
+        self._done = Done.parse(spot.gtid, spot.prepared, mariadb=mariadb)
+        self._description: FormatDescription | None = None
+        self._file, self._offset, self._created = spot.file, spot.offset, 0
+        self._maps: dict[int, Version | None] = {}
+        self._group: Group | None = None
+        self._run: Run | None = None
+        self._start = spot.place(previous, resume_after)
+        """Where the run under way can be read again from."""
+        self._told = spot.order
+        self._time: float | None = None
+        self._at: int | None = None
+        """For changes that were prepared before: the number that what commits them has."""
+        self.sought: int | None = None
+        """A number to look for instead of giving Rows: see :attr:`met`."""
+        self.met: Place | None = None
+        """The place right behind the number sought; None while it was not met, or where it falls between two."""
+        self.carried = False
+        """Whether the log held compressed changes, whose numbers may have been carried on beyond their bytes."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction is under way."""
+        return self._group is None
+
+    # ------------------------------------------------------------ events
+
+    def feed(self, arrived: Sequence[bytes]) -> Iterator[Rows | Question]:
+        """What these events tell. A question is to be answered before the next is asked for.
+
+        Raises:
+            DecodeError: they make no sense, or are of a kind that cannot be passed over.
+            LostPlaceError: what they tell cannot be delivered.
+        """
+        for event in arrived:
+            if self.finished:
+                break
+            if len(event) < events.HEADER.size:
+                raise DecodeError("an event of the binlog is shorter than its header")
+            header = Header(*events.HEADER.unpack_from(event))
+            if header.kind == events.FORMAT_DESCRIPTION:
+                self._describe(event, header)
+                continue
+            data = events.body(event, self._description)
+            if header.flags & events.ARTIFICIAL_F or not header.next_position:
+                self._artificial(header, data)
+                continue
+            start = self._stands(header)
+            if start >= self.spot.offset or self._file != self.spot.file:
+                yield from self._event(header, data, start)
+        yield from self._flush()
+
+    def _describe(self, event: bytes, header: Header) -> None:
+        self._description = events.read_format_description(event)
+        self._maps.clear()
+        if self.spot.file == self._file and self.spot.created and self.spot.created != header.timestamp:
+            raise LostPlaceError(
+                f"the server's binlog {shown(self._file)} is not the one that was read before: the logs were reset"
+            )
+        self._created = header.timestamp
+        if self.spot.file == self._file:
+            self.spot = replace(self.spot, created=header.timestamp)
+            self._start = replace(self._start, position=self.spot.text()) if self._run is None else self._start
+        if header.next_position:
+            self._offset = max(self._offset, header.next_position)
+
+    def _artificial(self, header: Header, data: bytes) -> None:
+        """What the server made up for this connection: where it begins, and signs of life."""
+        if header.kind == events.ROTATE:
+            self._turn(events.read_rotate(data, self._description))
+        elif header.kind == events.INCIDENT:
+            raise self._incident(data)
+
+    def _turn(self, rotate: events.Rotate) -> None:
+        if rotate.file == self._file and self._description is None:
+            return  # the file that was asked for
+        self._file, self._offset, self._created = rotate.file, rotate.position, 0
+        if self._group is None:
+            self.spot = replace(self._here(), created=0)
+
+    def _stands(self, header: Header) -> int:
+        """Where the event begins. Offsets in events have 32 bits; files may be longer."""
+        end = self._offset + header.size
+        if end % _WRAPS != header.next_position:
+            end += (header.next_position - end) % _WRAPS
+        self._offset = end
+        return end - header.size
+
+    def _event(self, header: Header, data: bytes, start: int) -> Iterator[Rows | Question]:
+        kind = header.kind
+        if kind in rows.ROWS:
+            self._time = float(header.timestamp)
+            yield from self._changed(kind, data, start)
+        elif kind == events.TABLE_MAP:
+            yield from self._mapped(data, header.timestamp)
+        elif kind == events.XID:
+            yield from self._end()
+        elif kind in (events.MARIADB_GTID, events.GTID, events.ANONYMOUS_GTID, events.GTID_TAGGED):
+            self._begin(header, data, start)
+        elif kind == events.QUERY:
+            yield from self._query(data, start)
+        elif kind in compressed.COMPRESSED:
+            self.carried = True
+            plain, body = compressed.uncompressed(kind, data, self._described)
+            yield from self._event(header._replace(kind=plain), body, start)
+        elif kind == events.TRANSACTION_PAYLOAD:
+            self.carried = True
+            for inner, body in compressed.payload(data, self._described):
+                yield from self._event(inner, body, start)
+        elif kind == events.XA_PREPARE:
+            yield from self._prepare(events.read_xa_prepare(data, self._described), start)
+        else:
+            self._other(header, data)
+
+    def _other(self, header: Header, data: bytes) -> None:
+        kind = header.kind
+        if kind == events.ROTATE:
+            self._turn(events.read_rotate(data, self._description))
+        elif kind == events.PREVIOUS_GTIDS:
+            self._done.start(gtid_events.read_previous_gtids(data, self._described))
+        elif kind == events.MARIADB_GTID_LIST:
+            self._done.start(gtid_events.read_mariadb_gtid_list(data, self._described).position)
+        elif kind == events.INCIDENT:
+            raise self._incident(data)
+        elif not (events.ignorable(kind, header.flags) or kind in (events.HEARTBEAT, events.HEARTBEAT_V2)):
+            raise DecodeError(f"the binlog holds an event of type {kind}, which fuagent does not know how to read")
+
+    def _incident(self, data: bytes) -> LostPlaceError:
+        what = shown(events.read_incident(data, self._described).message)
+        return self._lost(f"the server says that its binlog lacks changes (incident: {what or 'no reason given'})")
+
+    @property
+    def _described(self) -> FormatDescription:
+        if self._description is None:
+            raise DecodeError("the server sent its binlog without a format description")
+        return self._description
+
+    # ------------------------------------------------------------ transactions
+
+    def _begin(self, header: Header, data: bytes, start: int) -> None:
+        self._group = group = Group(self._boundary(start), self.previous)
+        if header.kind == events.MARIADB_GTID:
+            told = gtid_events.read_mariadb_gtid(header, data, self._described)
+            group.begun, group.kept, group.gtid = not told.standalone, told.prepared, told.text
+            group.time = float(header.timestamp)
+        else:
+            gtid = gtid_events.read_gtid(header.kind, data, self._described)
+            group.gtid = gtid.text
+            group.time = gtid.committed / 1e6 if gtid.committed else float(header.timestamp)
+
+    def _joined(self, start: int) -> Group:
+        """The transaction under way; servers before 5.7 may begin one without a word."""
+        if self._group is None:
+            self._group = Group(self._boundary(start), self.previous)
+        return self._group
+
+    def _query(self, data: bytes, start: int) -> Iterator[Rows | Question]:
+        query = events.read_query(data, self._described)
+        said = statements.statement(query.text, query.mode)
+        group = self._joined(start)
+        found = effect(said, query.text, query.schema, self._versions)
+        if found.kind is Effect.BEGIN:
+            group.begun = True
+        elif found.kind is Effect.KEEP:
+            group.begun = group.kept = True
+        elif found.kind is Effect.COMMIT:
+            yield from self._end()
+        elif found.kind is Effect.ROLLBACK:
+            if group.touched:
+                raise self._lost("a transaction in the binlog was rolled back after its changes were written there")
+            if found.ends:
+                yield from self._end()
+        else:
+            yield from self._statement(found, said, start)
+
+    def _statement(self, found: Meaning, said: statements.Statement, start: int) -> Iterator[Rows | Question]:
+        group = self._joined(start)
+        if found.lost:
+            yield from self._flush()
+            raise self._lost(found.lost)
+        for name in found.changed:
+            yield from self._flush()
+            self._versions.forget(name)
+        if found.note:
+            self.left.append(found.note)
+        if said.kind is statements.Kind.XA_COMMIT:
+            yield from self._committed(said.name, start)
+        if said.kind is statements.Kind.XA_ROLLBACK:
+            self._done.ended(said.name)
+        if not group.begun:
+            yield from self._end()
+        group.begun = group.begun or said.opens
+
+    def _end(self) -> Iterator[Rows | Question]:
+        """The transaction under way has ended, with all that came until here."""
+        group, self._group = self._group, None
+        if group is not None and group.gtid:
+            self._done.add(group.gtid)
+        self.spot = self._here()
+        if self.sought is not None and self.met is None and self.previous < self.sought <= self.spot.number:
+            # A snapshot's own number is that of the boundary it shows.
+            self.met = self.spot.place(self.sought) if self.sought == self.spot.number else None
+            self.finished = True
+        if self._until is not None and self.spot.order >= self._until:
+            self.finished = True
+        run = self._run
+        if run is None:
+            return
+        timed = run.version.encoder is not None and run.version.encoder.facts & _TIMED
+        if timed or len(run) >= self._chunk:
+            yield from self._flush(group)
+
+    def _here(self) -> Spot:
+        return self._boundary(self._offset)
+
+    def _boundary(self, offset: int) -> Spot:
+        created = self._created or (self.spot.created if self._file == self.spot.file else 0)
+        return replace(
+            self.spot,
+            file=self._file,
+            offset=offset,
+            created=created,
+            gtid=self._done.text,
+            prepared=self._done.prepared,
+        )
+
+    # ------------------------------------------------------------ prepared transactions
+
+    def _prepare(self, told: events.XaPrepare, start: int) -> Iterator[Rows | Question]:
+        group = self._joined(start)
+        if self._at is not None:
+            self.finished = True  # all of it was read
+            return
+        xid = told.xid.text
+        self._done.prepare(xid, group.start.file, group.start.offset)
+        if told.one_phase and group.kept:
+            yield from self._committed(xid, start)
+        yield from self._end()
+
+    def _committed(self, xid: str, start: int) -> Iterator[Rows | Question]:
+        """The changes of a prepared transaction, numbered by what commits them."""
+        group = self._joined(start)
+        place = self._done.ended(xid)
+        if place is None:
+            raise self._lost("a prepared transaction (XA) was committed whose changes lie before the place read from")
+        yield from self._flush()
+        spot = replace(self.spot, file=place[0], offset=place[1], created=0, gtid="", prepared={})
+        inner = LogReader(
+            self._versions,
+            spot,
+            self.previous,
+            mariadb=self._mariadb,
+            resume_after=self._resume_after,
+            numbered=self._numbered,
+            chunk=self._chunk,
+        )
+        inner._at = places.derived(self._file, start, self.spot.base)
+        inner._start = group.start.place(group.previous, self._resume_after)
+        yield Prepared(spot, inner)
+        self.previous = inner.previous
+        group.touched = group.touched or inner.previous > group.previous
+
+    # ------------------------------------------------------------ changes
+
+    def _mapped(self, data: bytes, time: int) -> Iterator[Question]:
+        found = self._versions.find(data, time, mariadb=self._mariadb)
+        if isinstance(found, Unknown):
+            yield found
+            found = self._versions.learn(found)
+        self._maps[rows.table_id(events.TABLE_MAP, data, self._described)] = found
+
+    def _changed(self, kind: int, data: bytes, start: int) -> Iterator[Rows | Question]:
+        header = rows.read_rows_header(kind, data, self._described)
+        if header.table_id not in self._maps:
+            if header.width == 0 or header.table_id == _NO_TABLE:
+                return
+            raise DecodeError("the binlog holds rows of a table that no table map before them describes")
+        version = self._maps[header.table_id]
+        group = self._joined(start)
+        if version is None or (group.kept and self._at is None):
+            return
+        befores, afters = _images(version, header, data)
+        if self.sought is None and afters and not all(map(whole, afters)):
+            afters = yield from self._completed(version, befores, afters)
+        group.touched = True
+        number = self._at if self._at is not None else places.derived(self._file, start, self.spot.base)
+        first = max(self.previous + 1, number)
+        if self.sought is not None:
+            self._seek(group, first, first + len(befores) + len(afters) - 1)
+            return
+        if self._run is not None and self._run.version is not version:
+            yield from self._flush()
+        if self._run is None:
+            self._run = Run(version)
+            if self._at is None:
+                self._start = group.start.place(group.previous, self._resume_after)
+        self.previous = self._run.add(header.operation, befores, afters, first)
+        if len(self._run) >= self._chunk:
+            yield from self._flush()
+
+    def _seek(self, group: Group, first: int, last: int) -> None:
+        """See whether the number sought is one of these images'."""
+        assert self.sought is not None
+        if first <= self.sought <= last:
+            self.met = group.start.place(group.previous, self.sought)
+        self.previous = last
+        self.finished = self.finished or last >= self.sought
+
+    def _completed(
+        self, version: Version, befores: list[Row], afters: list[Row]
+    ) -> Generator[Question, None, list[Row]]:
+        """Rows whose images lack columns, completed: by the image before, else by the row as it is now."""
+        merged = [_merged(before, after) for before, after in zip(befores or afters, afters, strict=True)]
+        missing = [place for place, row in enumerate(merged) if not whole(row)]
+        if not missing:
+            return merged
+        keys = [version.key(merged[place]) for place in missing]
+        if not version.keys or not all(map(whole, keys)):
+            raise HaltSyncError(
+                f"rows of table {shown(version.label)} lack columns in the binlog and have no key to be read again by",
+                fix="SET GLOBAL binlog_row_image = FULL",
+            )
+        asked = Reread(version, keys)
+        yield asked
+        for place, row in zip(missing, asked.rows, strict=True):
+            merged[place] = row if row is not None else _GONE
+        return merged
+
+    def _flush(self, group: Group | None = None) -> Iterator[Rows]:
+        """The run under way as Rows. ``group`` is the transaction it was of, where each comes by itself."""
+        run, self._run = self._run, None
+        boundary = self._group is None and self._at is None
+        if run is None:
+            yield from self._moved(boundary)
+            return
+        if self._group is None:
+            end = self.spot.place(self.previous)
+        else:
+            end = self._group.start.place(self._group.previous, self.previous)
+        writer = Writer(self._numbered, self._resume_after, *_facts(group or self._group))
+        parts = writer.write(run)
+        for part in parts:
+            yield Rows(
+                table=run.version.label,
+                rows=part.texts,
+                indexes=part.indexes,
+                start=self._start,
+                end=end,
+                boundary=boundary and part is parts[-1],
+                version=run.version.number,
+                left_out=part.left_out,
+                source_time=self._time,
+                refused=part.refused,
+            )
+        self._told = self.spot.order
+
+    def _moved(self, boundary: bool) -> Iterator[Rows]:
+        """A word that the place has moved on, where other tables fill the log."""
+        file, offset = self.spot.order
+        if not boundary or (file == self._told[0] and offset - self._told[1] < _MOVED):
+            return
+        self._told = self.spot.order
+        yield self.nothing()
+
+    def nothing(self, *, at_end: bool = False) -> Rows:
+        """No rows, at the boundary the reader stands at."""
+        place = self.spot.place(self.previous)
+        return Rows(table="", rows=(), indexes=(), start=place, end=place, boundary=True, at_end=at_end)
+
+    def _lost(self, what: str) -> LostPlaceError:
+        """What is lost lies in the transaction under way; the log goes on behind it, and so can the sync."""
+        error = LostPlaceError(what, where=f"{self._file}:{self._offset}")
+        error.place = replace(self._here(), gtid=self._done.with_(self._group.gtid if self._group else "")).place(
+            self.previous
+        )
+        return error
+
+
+_GONE: Row = ()
+"""Stands for a row that is not there any more."""
+_NO_TABLE = 0xFFFFFF
+"""The number in a rows event that ends a statement without rows."""
+
+
+def _images(version: Version, header: rows.RowsHeader, data: bytes) -> tuple[list[Row], list[Row]]:
+    """Rows as they were and as they are; one of both is empty but for updates."""
+    if header.operation == rows.UPDATE:
+        return version.updates(header.present, header.present_after, data, header.start, partial=header.partial)
+    found = version.rows(header.present, data, header.start)
+    return ([], found) if header.operation == rows.INSERT else (found, [])
+
+
+def _merged(before: Row, after: Row) -> Row:
+    return tuple(old if new is ABSENT else new for old, new in zip(before, after, strict=True))
+
+
+def _facts(group: Group | None) -> tuple[str | None, str | None]:
+    if group is None:
+        return None, None
+    time = None if group.time is None else datetime.fromtimestamp(group.time, UTC).isoformat().replace("+00:00", "Z")
+    return time, group.gtid or None

@@ -1,0 +1,341 @@
+"""The MySQL source: the promise of :class:`fuagent.interfaces.Source`, kept with the parts beside it.
+
+``link`` connects, ``tables`` and ``columns`` say what there is, ``snapshot`` reads it whole, ``dump``
+has the server send its binlog, ``reading`` turns that into Rows, ``finding`` finds and proves places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+
+from fuagent.encode.compile import Encoder
+from fuagent.encode.pieces import compile_pieces
+from fuagent.encode.shown import shown
+from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
+from fuagent.interfaces import Head, SnapshotRun, SourceContext
+from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
+from fuagent.sources.mysql import findings, places, rereading, snapshot, tables
+from fuagent.sources.mysql.dump import Dump
+from fuagent.sources.mysql.finding import Finder
+from fuagent.sources.mysql.link import Address, Link, address_of
+from fuagent.sources.mysql.options import Options as MySQLOptions
+from fuagent.sources.mysql.picture import Run as SnapshotOf
+from fuagent.sources.mysql.places import Spot
+from fuagent.sources.mysql.reading import LogReader, Prepared, Question, Reread
+from fuagent.sources.mysql.server import Server
+from fuagent.sources.mysql.server import server as asked
+from fuagent.sources.mysql.tables import Layout, Name
+from fuagent.sources.mysql.versions import Unknown, Versions
+
+
+class MySQL:
+    """Follows tables of a MySQL (5.7 to 9) or MariaDB (10.5 to 12) server through its binlog."""
+
+    Options = MySQLOptions
+
+    def __init__(self, context: SourceContext) -> None:
+        self._context = context
+        self._options = context.options if isinstance(context.options, MySQLOptions) else MySQLOptions()
+        self._address: Address | None = None
+        self._link: Link | None = None
+        self._server: Server | None = None
+        self._specs: dict[Name, TableSpec] = {}
+        self._layouts: dict[str, Layout] = {}
+        self._versions: Versions | None = None
+        self._base = 0
+        self._asking = asyncio.Lock()
+
+    # ------------------------------------------------------------ opening
+
+    async def open(self) -> None:
+        """Connect, and see that no other reader works for this sync."""
+        if self._link is not None:
+            return
+        address = address_of(self._context.endpoint, self._context.credential(), self._options)
+        link = await Link.open(address)
+        try:
+            server = await asked(link)
+        except BaseException:
+            await link.close()
+            raise
+        self._address, self._link, self._server = address, link, server
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    @property
+    def _opened(self) -> Link:
+        if self._link is None:
+            raise TryAgainError("the database is not connected", where=self._context.endpoint)
+        return self._link
+
+    @property
+    def _known(self) -> Server:
+        if self._server is None:
+            raise TryAgainError("the database is not connected", where=self._context.endpoint)
+        return self._server
+
+    @property
+    def _reached(self) -> Address:
+        if self._address is None:
+            raise TryAgainError("the database is not connected", where=self._context.endpoint)
+        return self._address
+
+    # ------------------------------------------------------------ tables
+
+    async def discover(self) -> list[Table]:
+        """The tables that names and patterns select."""
+        return [layout.table for layout in await self._selected()]
+
+    async def _selected(self) -> list[Layout]:
+        async with self._asking:
+            link, database = self._opened, self._reached.database
+            found = await tables.listing(link, database, self._context.tables)
+            names = tables.select(found, self._context.tables, self._context.exclude)
+            layouts = await tables.layouts(link, names, database)
+        self._layouts = {layout.table.label: layout for layout in layouts}
+        return layouts
+
+    async def check(self) -> list[Finding]:
+        """What would go wrong later."""
+        selected = await self._selected()
+        async with self._asking:
+            found = await tables.listing(self._opened, self._reached.database, self._context.tables)
+            return await findings.findings(self._opened, self._known, selected, found, self._context.tables)
+
+    async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:
+        """Compile encoders; the log is the server's own and needs no making."""
+        del mend  # what the log lacks shows in the log
+        server = self._known
+        if not server.log_bin:
+            raise HaltSyncError(
+                "the server writes no binlog, so there are no changes to follow",
+                where=self._opened.where,
+                fix="set log_bin = binlog and server_id in its configuration, and restart it",
+            )
+        await self._look({spec.table.label for spec in specs})
+        for spec in specs:
+            compile_pieces(spec)
+        self._specs = {self._layouts[spec.table.label].name: spec for spec in specs}
+        async with self._asking:
+            rows = await self._opened.rows(
+                "SELECT COLLATION_NAME, ID FROM information_schema.COLLATIONS WHERE ID IS NOT NULL"
+            )
+        collations = {name: int(number) for name, number in rows}
+        self._versions = Versions(self._specs, collations, folds=server.lower_case_names != 0)
+
+    async def _look(self, labels: set[str]) -> None:
+        if labels <= self._layouts.keys():
+            return
+        await self._selected()
+        gone = labels - self._layouts.keys()
+        if gone:
+            raise HaltSyncError(f"table {shown(min(gone))} is not there", where=self._opened.where)
+
+    @property
+    def _prepared(self) -> Versions:
+        if self._versions is None:
+            raise TryAgainError("the source is not prepared", where=self._context.endpoint)
+        return self._versions
+
+    # ------------------------------------------------------------ places
+
+    def _finder(self) -> Finder:
+        return Finder(self._opened, self._asking, self._reached, self._known, self._options.heartbeat, self._reader)
+
+    def _reader(self, spot: Spot, previous: int, until: tuple[int, int] | None = None) -> LogReader:
+        mariadb = self._known.mariadb
+        return LogReader(self._prepared, spot, previous, mariadb=mariadb, chunk=self._options.chunk_rows, until=until)
+
+    async def locate(self, anchors: Sequence[Anchor], index: int) -> Place:
+        """Find the place behind ``index``."""
+        place = await self._finder().locate(anchors, index, self._answer)
+        self._base = places.read(place.position).base
+        return place
+
+    async def oldest(self, above: int) -> Place:
+        """The oldest place in the log, with everything behind it numbered above ``above``."""
+        place = await self._finder().oldest(above)
+        self._base = places.read(place.position).base
+        return place
+
+    async def head(self, place: Place | None) -> Head:
+        """Where the log ends."""
+        finder = self._finder()
+        end = await finder.end(self._base)
+        behind = await finder.bytes_between(places.read(place.position), end) if place else None
+        return Head(end.text(), None, behind)
+
+    async def acknowledge(self, place: Place) -> None:
+        """The server keeps its log as long as it is told to."""
+
+    # ------------------------------------------------------------ rows
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None, None]:
+        """Two readers for one sync would send everything twice: the server's own lock, which ends with the connection."""
+        link = self._opened
+        name = f"fuagent {self._context.agent_id} {self._context.sync}"[:64]
+        async with self._asking:
+            taken = await link.one("SELECT GET_LOCK(%s, 0), IS_USED_LOCK(%s)", (name, name))
+        if taken is not None and taken[0] == 0:
+            raise TryAgainError(
+                f"another reader works for sync {shown(self._context.sync)} (connection {taken[1]} of the server)",
+                where=link.where,
+                fix="end the other agent; a connection left by a crash ends by itself, or with KILL",
+            )
+        try:
+            yield
+        finally:
+            if self._link is link:
+                async with self._asking:
+                    with suppress(FuagentError):
+                        await link.rows("DO RELEASE_LOCK(%s)", (name,))
+
+    async def stream(
+        self, place: Place, until: str | None = None, *, numbered: bool = True
+    ) -> AsyncGenerator[Rows, None]:
+        """Every change behind ``place``."""
+        place, by_gtid = await self._finder().proven(place)
+        spot = places.read(place.position)
+        self._base = spot.base
+        last = None if until is None else places.read(until).order
+        reader = LogReader(
+            self._prepared,
+            spot,
+            place.previous,
+            mariadb=self._known.mariadb,
+            resume_after=place.resume_after,
+            numbered=numbered,
+            chunk=self._options.chunk_rows,
+            until=last,
+        )
+        if reader.finished:
+            yield reader.nothing(at_end=True)
+            return
+        async with self._alone():
+            dump = await Dump.open(self._reached, self._known, spot, self._options.heartbeat, by_gtid=by_gtid)
+            try:
+                async with aclosing(self._read(dump, reader)) as found:
+                    async for rows in found:
+                        yield rows
+                yield reader.nothing(at_end=True)
+            finally:
+                await dump.close()
+
+    async def _read(self, dump: Dump, reader: LogReader) -> AsyncGenerator[Rows, None]:
+        """Rows as they come, and a word each time there are no more."""
+        end = (await self._finder().end(0)).order
+        told = False
+        while not reader.finished:
+            if told or not reader.idle or await dump.more():
+                pass
+            elif reader.spot.order >= end:
+                told = True
+                yield reader.nothing(at_end=True)
+            else:
+                end = (await self._finder().end(0)).order
+            arrived = await dump.events()
+            async with aclosing(self._fed(reader, arrived)) as found:
+                async for rows in found:
+                    told = False
+                    yield rows
+            self._say(reader)
+
+    async def _fed(self, reader: LogReader, arrived: Sequence[bytes]) -> AsyncGenerator[Rows, None]:
+        for given in reader.feed(arrived):
+            if isinstance(given, Rows):
+                yield given
+            elif isinstance(given, Prepared):
+                async with aclosing(self._committed(given)) as found:
+                    async for rows in found:
+                        yield rows
+            else:
+                await self._answer(given)
+
+    async def _committed(self, given: Prepared) -> AsyncGenerator[Rows, None]:
+        """The changes of a transaction that was prepared some time ago, read from there once more."""
+        dump = await Dump.open(self._reached, self._known, given.start, self._options.heartbeat)
+        try:
+            while not given.inner.finished:
+                async with aclosing(self._fed(given.inner, await dump.events())) as found:
+                    async for rows in found:
+                        yield rows
+        finally:
+            await dump.close()
+
+    async def _answer(self, question: Question) -> None:
+        """Ask the server what the reader of its log wants to know."""
+        async with self._asking:
+            if isinstance(question, Unknown):
+                found = await tables.layouts(self._opened, [question.name], self._reached.database)
+                question.layout = found[0] if found else None
+                question.changed = await tables.changed(self._opened, question.name)
+            elif isinstance(question, Reread):
+                layout = question.version.layout
+                if layout is None:
+                    raise HaltSyncError(f"table {shown(question.version.label)} is gone, and its rows lack columns")
+                question.rows = await rereading.by_key(self._opened, layout, question.version, question.keys)
+
+    def _say(self, reader: LogReader) -> None:
+        for said in reader.left:
+            self._context.warn(
+                Finding(
+                    Level.WARNING,
+                    self._opened.where,
+                    said,
+                    f"fuagent snapshot {self._context.sync}, if the service needs it.",
+                )
+            )
+        reader.left.clear()
+
+    async def snapshot(self, labels: Sequence[str]) -> SnapshotRun:
+        """A consistent picture of these tables."""
+        await self._look(set(labels))
+        chosen = [self._layouts[label] for label in labels]
+        picture = await snapshot.take(self._reached, self._known, chosen, self._context.warn)
+        try:
+            created = await self._finder().created(picture.file)
+            server = self._known
+            spot = Spot(
+                picture.file,
+                picture.position,
+                server.server_id,
+                server.server_uuid or "",
+                created,
+                picture.gtid,
+                self._base,
+            )
+            encoders = {layout.name: self._encoder(layout) for layout in chosen}
+        except BaseException:
+            await picture.close()
+            raise
+        return SnapshotOf(
+            picture, spot.place(spot.number), spot.number, picture.total, encoders, self._options.chunk_rows
+        )
+
+    def _encoder(self, layout: Layout) -> Encoder:
+        return compile_pieces(self._specs[layout.name])
+
+    # ------------------------------------------------------------ single rows
+
+    async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
+        """The rows these events told of, as they are now."""
+        return await rereading.reread(self._opened, spec, await self._layout(spec), events)
+
+    async def sample(self, spec: TableSpec, most: int) -> list[Written]:
+        """The first rows of a table."""
+        return await rereading.sample(self._opened, spec, await self._layout(spec), most)
+
+    async def _layout(self, spec: TableSpec) -> Layout:
+        await self._look({spec.table.label})
+        return self._layouts[spec.table.label]
+
+    async def remove(self) -> list[str]:
+        """Nothing of fuagent's is ever in the database."""
+        return []
