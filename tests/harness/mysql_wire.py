@@ -201,10 +201,13 @@ class Wire:
             raise EOFError from None
 
     def _put(self, data: bytes) -> None:
-        if self._tls is not None:
-            self._tls.write(data)
-            data = self._out.read()
-        self._writer.write(data)
+        if self._tls is None:
+            self._writer.write(data)
+            return
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._tls.write(rest) :]  # one record at a time
+        self._writer.write(self._out.read())
 
     async def _flush(self) -> None:
         self._writer.write(self._out.read())

@@ -25,7 +25,7 @@ from pymysql.cursors import Cursor
 from harness.mariadb import DEADLINE, Database
 from harness.workload_table import EXTRA, FIXED, Values, values
 
-LOST = {1053, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
+LOST = {1053, 1317, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
 """Numbers of errors that mean a connection is no more."""
 
 
@@ -122,6 +122,17 @@ class Workload:
         self._thread.join(2 * DEADLINE)
         assert not self._thread.is_alive(), "the writer hangs"
         self._thread = None
+        self._raise_error()
+
+    def wait_for(self, transactions: int) -> None:
+        """Wait until it committed so many more; raises what went wrong in the thread."""
+        enough, end = len(self.ledger) + transactions, time.monotonic() + DEADLINE
+        while len(self.ledger) < enough:
+            self._raise_error()
+            assert time.monotonic() < end, f"it committed {len(self.ledger)} and never {enough} transactions"
+            time.sleep(0.01)
+
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 

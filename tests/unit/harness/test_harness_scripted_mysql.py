@@ -12,7 +12,7 @@ from harness import binlog_feed, certificates
 from harness.binlog_feed import HEAD
 from harness.mariadb import USER
 from harness.mysql_login import NATIVE, SHA2
-from harness.mysql_wire import Error, Ok
+from harness.mysql_wire import Error, Ok, Rows
 from harness.scripted_mysql import NON_BLOCK, Registered, ScriptedMySQL
 
 PASSWORD = "fuagent-password"
@@ -117,6 +117,16 @@ async def test_rows_come_as_they_were_scripted(version, deprecate_eof):
 
     assert server.logins[0].database == "shop"
     assert server.sessions[0].deprecate_eof == deprecate_eof
+
+
+async def test_rows_come_whole_through_tls(certs):
+    """What is longer than a TLS record is encrypted whole, both ways."""
+    async with ScriptedMySQL(tls=certs.server()) as server:
+        server.answer("SELECT .*", lambda session, statement: Rows(["said"], [(statement,)] * 3))
+        connection = await connect(server, ssl=certs.client())
+        long = f"SELECT '{'x' * 500_000}'"
+        assert await query(connection, long) == ((long,),) * 3
+        await connection.ensure_closed()
 
 
 async def test_it_ends_quietly_with_clients_in_it(caplog):

@@ -4,6 +4,7 @@ import copy
 import json
 from types import SimpleNamespace
 
+import pymysql
 import pytest
 
 from harness import convergence
@@ -80,9 +81,7 @@ def test_it_survives_its_server(private_mariadb, end):
     workload.start()
     try:
         for _ in range(4):
-            enough = len(workload.ledger) + 20
-            while len(workload.ledger) < enough:
-                workload.database.execute("SELECT 1")
+            workload.wait_for(20)
             getattr(server, end)()
             server.start()
     finally:
@@ -99,9 +98,9 @@ def test_what_fails_in_the_thread_is_raised(database):
     workload = Workload(database, 1, rows=5)
     database.execute("DROP TABLE w_log")
     workload.start()
-    workload._thread.join()
-
-    with pytest.raises(Exception, match="w_log"):
+    with pytest.raises(pymysql.err.ProgrammingError, match="w_log"):
+        workload.wait_for(1)
+    with pytest.raises(pymysql.err.ProgrammingError, match="w_log"):
         workload.stop()
 
 
