@@ -9,6 +9,8 @@ negative ones are inverted. Source: ``decimal2bin`` in the servers' ``strings/de
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 from fuagent.errors import DecodeError
 
@@ -38,50 +40,12 @@ def decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
     The text has ``scale`` digits behind the point and at least one before it. The function raises
     DecodeError where a group holds more digits than it should.
     """
-    groups = _groups(precision, scale)
-    if 0 < scale <= 4 and 0 < precision - scale <= _GROUP:
-        return _of_two_groups(precision - scale, scale)
-    return _of_many_groups(groups, width(precision, scale), scale)
-
-
-def _groups(precision: int, scale: int) -> tuple[int, ...]:
-    """The digits of each group in order: 13 before and 2 behind the point are (4, 9, 2)."""
-    whole, left = divmod(precision - scale, _GROUP)
-    behind, right = divmod(scale, _GROUP)
-    return tuple(digits for digits in (left, *[_GROUP] * (whole + behind), right) if digits)
-
-
-def _of_two_groups(left: int, right: int) -> Callable[[bytes], bytes]:
-    """Up to nine digits before the point and four behind it, as most amounts of money have."""
-    shift = 8 * _BYTES[right]
-    low = (1 << shift) - 1
-    sign = 1 << shift + 8 * _BYTES[left] - 1
-    most = 10**left
-    behind = [f".{number:0{right}d}".encode() for number in range(10**right)]
-    integer = int.from_bytes
-
-    def decode(data: bytes) -> bytes:
-        value = integer(data) - sign
-        if value < 0:
-            value = ~value
-            minus = b"-"
-        else:
-            minus = b""
-        whole = value >> shift
-        if whole >= most or value & low >= len(behind):
-            raise _wrong()
-        return b"%b%d%b" % (minus, whole, behind[value & low]) if minus else b"%d" % whole + behind[value & low]
-
-    return decode
-
-
-def _of_many_groups(groups: tuple[int, ...], size: int, scale: int) -> Callable[[bytes], bytes]:
     places = []
-    shift = 8 * size
-    for digits in groups:
+    size = shift = 8 * width(precision, scale)
+    for digits in _groups(precision, scale):
         shift -= 8 * _BYTES[digits]
         places.append((shift, (1 << 8 * _BYTES[digits]) - 1, 10**digits))
-    sign = 1 << 8 * size - 1
+    sign = 1 << size - 1
 
     def decode(data: bytes) -> bytes:
         value = int.from_bytes(data)
@@ -91,7 +55,7 @@ def _of_many_groups(groups: tuple[int, ...], size: int, scale: int) -> Callable[
         for shift, mask, most in places:
             group = value >> shift & mask
             if group >= most:
-                raise _wrong()
+                raise DecodeError("A DECIMAL value in a row image has a group of too many digits.")
             number = number * most + group
         text = b"%0*d" % (scale + 1, number)
         if scale:
@@ -101,5 +65,40 @@ def _of_many_groups(groups: tuple[int, ...], size: int, scale: int) -> Callable[
     return decode
 
 
-def _wrong() -> DecodeError:
-    return DecodeError("A DECIMAL value in a row image has a group of too many digits.")
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A type of one group before the point and up to four digits behind it.
+
+    The bytes as a number, less ``sign``, are below zero for negative values and from ``most`` on for
+    what is none. Otherwise the digits before the point are that number shifted by ``shift`` bits;
+    its lowest bits, ``low`` as a mask, have a text in ``behind``, an IndexError where they are no digits.
+    """
+
+    sign: int
+    most: int
+    shift: int
+    low: int
+    behind: tuple[bytes, ...]
+
+
+@cache
+def short(precision: int, scale: int) -> Short | None:
+    """How to read such a type; None for any other."""
+    left = precision - scale
+    if not (0 < scale <= 4 and 0 < left <= _GROUP):
+        return None
+    shift = 8 * _BYTES[scale]
+    return Short(
+        sign=1 << shift + 8 * _BYTES[left] - 1,
+        most=10**left << shift,
+        shift=shift,
+        low=(1 << shift) - 1,
+        behind=tuple(f".{number:0{scale}d}".encode() for number in range(10**scale)),
+    )
+
+
+def _groups(precision: int, scale: int) -> tuple[int, ...]:
+    """The digits of each group in order: 13 before and 2 behind the point are (4, 9, 2)."""
+    whole, left = divmod(precision - scale, _GROUP)
+    behind, right = divmod(scale, _GROUP)
+    return tuple(digits for digits in (left, *[_GROUP] * (whole + behind), right) if digits)

@@ -244,28 +244,33 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (_INDENT + line for line in lines)
 
 
+def _width(image: _Image) -> int:
+    """The bytes of the bitmap of NULLs."""
+    return (len(image.columns) + 7) // 8
+
+
 def _nulls(image: _Image) -> list[str]:
     """Read the bitmap of NULLs into ``n`` and go on behind it."""
-    width = (len(image.columns) + 7) // 8
-    if width == 1:
-        return ["n = data[p]", "p += 1"]
-    if width == 2:
-        return ["n = data[p] | data[p + 1] << 8", "p += 2"]
+    width = _width(image)
     return [f'n = integer(data[p : p + {width}], "little")', f"p += {width}"]
 
 
 def _fork(image: _Image, append: str) -> list[str]:
-    """One image, read in runs or one by one. Bits beyond the last column mean nothing; MySQL sets them."""
+    """One image, read in runs or one by one.
+
+    Both servers set the bits beyond the last column. Where one did not, the second way is as right as the first.
+    """
     if not image.columns:
         return [append.format(image.row({}))]
+    none = (-1 << len(image.columns) & (1 << 8 * _width(image)) - 1).to_bytes(_width(image), "little")
+    fork = f"data[p] == {none[0]}" if len(none) == 1 else f"data[p : p + {len(none)}] == {none!r}"
     return [
-        *_nulls(image),
-        f"if n & {(1 << len(image.columns)) - 1}:",
-        *_indented(_pieces(image)),
-        *_indented([append.format(image.row(_locals(image)))]),
-        "else:",
+        f"if {fork}:",
+        f"{_INDENT}p += {len(none)}",
         *_indented(_runs(image)),
         *_indented([append.format(image.row({c.place: image.piece(c) for c in image.columns}))]),
+        "else:",
+        *_indented(_one_by_one(image, append)),
     ]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date as calendar
+from functools import cache
 
 from fuagent.errors import DecodeError
 from fuagent.wire.mysql.cached import Cached
@@ -148,6 +149,7 @@ def fraction_width(digits: int) -> int:
     return (digits + 1) // 2
 
 
+@cache
 def fractions(digits: int, end: bytes = b"") -> Callable[[bytes], bytes]:
     """What turns the bytes of a fraction into a point, ``digits`` digits and ``end``."""
     text = f".%0{digits}d".encode() + end
@@ -163,7 +165,19 @@ def fractions(digits: int, end: bytes = b"") -> Callable[[bytes], bytes]:
     return fraction
 
 
+@cache
+def kept_fractions(digits: int, end: bytes = b"") -> Cached[bytes, bytes]:
+    """The same kept, where there are few: up to four digits."""
+    return Cached(fractions(digits, end))
+
+
 # ------------------------------------------------------------------ TIME with fractions
+
+
+@cache
+def kept_times(digits: int) -> Cached[bytes, bytes]:
+    """The bytes of a TIME(digits) → its text."""
+    return Cached(times(digits), most=20_000)
 
 
 def times(digits: int) -> Callable[[bytes], bytes]:
