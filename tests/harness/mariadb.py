@@ -113,7 +113,12 @@ def make_template(folder: Path) -> Path:
         unfinished = folder / "mariadb-template.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         command = [program("mariadb-install-db"), "--no-defaults", f"--user={getpass.getuser()}"]
-        command += [f"--datadir={unfinished}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        command += [
+            f"--datadir={unfinished}",
+            f"--tmpdir={folder}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]
         made = subprocess.run([*command, *arguments(SMALL)], capture_output=True, text=True)
         assert made.returncode == 0, made.stdout + made.stderr
         with MariaDB(unfinished, log_bin=None, log_slave_updates=None) as server:
@@ -169,7 +174,12 @@ class MariaDB:
         assert self.process is None, "it runs already"
         self.options.update(options)
         own = {"user": getpass.getuser(), "datadir": self.data, "socket": self.socket, "port": self.port}
-        own |= {"bind_address": "127.0.0.1", "pid_file": self.folder / "pid", "log_error": self.log}
+        own |= {
+            "bind_address": "127.0.0.1",
+            "pid_file": self.folder / "pid",
+            "log_error": self.log,
+            "tmpdir": self.folder,
+        }
         command = [program("mariadbd") or "mariadbd", "--no-defaults", *arguments(self.options | own)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
