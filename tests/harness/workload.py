@@ -25,7 +25,7 @@ from pymysql.cursors import Cursor
 from harness.mariadb import DEADLINE, Database
 from harness.workload_table import EXTRA, FIXED, Values, values
 
-LOST = {1053, 1317, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
+LOST = {1053, *range(1158, 1162), 1317, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
 """Numbers of errors that mean a connection is no more."""
 
 
