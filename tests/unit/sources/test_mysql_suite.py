@@ -80,9 +80,6 @@ class Kit(SourceKit):
             database=None,
         )
 
-    async def remains(self):
-        return []
-
 
 @pytest.fixture(autouse=True)
 def _servers(mariadb):
@@ -93,4 +90,5 @@ class TestMariaDB(SourceSuite):
     """A server as the how-to sets it up."""
 
     Kit = Kit
+    no_remains = "nothing of fuagent's is ever in the database"
     no_miss = "what a session hides with sql_log_bin = 0 leaves no trace on the server"

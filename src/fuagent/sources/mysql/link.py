@@ -45,18 +45,16 @@ _MOST = 0xFFFFFF
 _REFUSALS = frozenset({1044, 1064, 1142, 1143, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289})
 """What a server says to a statement it does not know, or does not allow this account."""
 
-_FIXED = (
-    "SET NAMES utf8mb4",
-    "SET SESSION time_zone = '+00:00', sql_mode = '', autocommit = 1",
-    "SET SESSION sql_select_limit = 18446744073709551615, sql_big_selects = 1, lock_wait_timeout = 60",
+_SESSION = (
+    "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = '', SESSION autocommit = 1, "
+    "SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION lock_wait_timeout = 60, "
+    "SESSION net_read_timeout = 600, SESSION wait_timeout = 86400, "
+    "SESSION net_write_timeout = 86400"  # a service may stand still for an hour while a snapshot is sent
 )
-_WISHED = (
-    "SET SESSION net_write_timeout = 86400",  # a service may stand still for an hour while a snapshot is sent
-    "SET SESSION net_read_timeout = 600",
-    "SET SESSION wait_timeout = 86400",
-    "SET SESSION max_statement_time = 0",  # MariaDB
-    "SET SESSION max_execution_time = 0",  # MySQL
-    "SET SESSION show_gipk_in_create_table_and_information_schema = 1",  # MySQL: the log holds such keys anyway
+_MARIADB = "SET SESSION max_statement_time = 0"
+_MYSQL = (
+    "SET SESSION max_execution_time = 0",
+    "SET SESSION show_gipk_in_create_table_and_information_schema = 1",  # the log holds such keys anyway
 )
 _PLAIN = (0, None, None)
 _WHOLE = (0, None, int)
@@ -100,9 +98,8 @@ class Link:
 
     async def _set_up(self) -> None:
         _keep_alive(self.connection)
-        for statement in _FIXED:
-            await self.rows(statement)
-        for statement in _WISHED:
+        await self.rows(_SESSION)
+        for statement in (_MARIADB,) if "mariadb" in self.version.lower() else _MYSQL:
             await self.attempt(statement)
 
     async def close(self) -> None:

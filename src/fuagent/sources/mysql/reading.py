@@ -157,7 +157,14 @@ class LogReader:
             start = self._stands(header)
             if start >= self.spot.offset or self._file != self.spot.file:
                 yield from self._event(header, data, start)
+        self._settle()
         yield from self._flush()
+
+    def _settle(self) -> None:
+        """Between transactions the place is behind whatever came, were it only the head of a new file."""
+        if self._group is None and self._at is None and not self.finished:
+            self.spot = self._here()
+            self.finished = self._until is not None and self.spot.order >= self._until
 
     def _describe(self, event: bytes, header: Header) -> None:
         self._description = events.read_format_description(event)
