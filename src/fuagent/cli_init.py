@@ -25,6 +25,9 @@ from fuagent.model import Finding, Level
 CREDENTIALS = ("key", "basic", "oauth2", "none")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DRIVERS = {"mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
+"""What a URL begins with → the driver it is for."""
+_QUESTIONS = {"sqlite": "Path of the database file", "mysql": "Server and database, such as db.internal:3306/shop"}
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -64,12 +67,11 @@ def write(path: Path, wanted: Wanted, *, force: bool) -> None:
 
 def _text(path: Path, wanted: Wanted) -> str:
     installed = tuple(dict.fromkeys(driver.name for driver in drivers.known(drivers.SOURCES)))
-    driver = wanted.source_driver or _ask("Source driver", "--source-driver", "sqlite", hint=", ".join(installed))
-    endpoint = wanted.source_endpoint or _ask(
-        "Path of the database file" if driver == "sqlite" else "URL of the database, without user and password",
-        "--source-endpoint",
-    )
-    endpoint = _sqlite_url(endpoint, path) if driver == "sqlite" else endpoint
+    likely = _DRIVERS.get((wanted.source_endpoint or "").partition("://")[0], "sqlite")
+    driver = wanted.source_driver or _ask("Source driver", "--source-driver", likely, hint=", ".join(installed))
+    question = _QUESTIONS.get(driver, "URL of the database, without user and password")
+    endpoint = _url(driver, wanted.source_endpoint or _ask(question, "--source-endpoint"), path)
+    user = wanted.source_user or (_ask("User at the database", "--source-user") if driver == "mysql" else "")
     tables = wanted.tables or _ask("Tables, with commas between them", "--table").split(",")
     service = wanted.service or _ask("URL of the service's OpenAPI document", "--service")
     source = _name(endpoint)
@@ -80,7 +82,7 @@ def _text(path: Path, wanted: Wanted) -> str:
             source_endpoint=endpoint,
             pusher_endpoint=service,
             source_driver=driver,
-            source_user=wanted.source_user or "",
+            source_user=user,
             credential=wanted.credential,
             source=source,
             sync=f"{source}-to-my-service",
@@ -98,10 +100,12 @@ def _ask(question: str, option: str, default: str | None = None, hint: str = "")
     return answer.strip()
 
 
-def _sqlite_url(given: str, path: Path) -> str:
-    """A path as people write it becomes a URL; a relative one in the file is relative to the file."""
-    if "://" in given:
+def _url(driver: str, given: str, path: Path) -> str:
+    """What people write becomes a URL; a relative path of a database in the file is relative to the file."""
+    if "://" in given or driver not in _QUESTIONS:
         return given
+    if driver == "mysql":
+        return f"mysql://{given}"
     database = Path(given)
     here = path.parent.resolve() == Path.cwd().resolve()
     return f"sqlite:///{database if here else database.absolute()}"

@@ -320,7 +320,8 @@ class SourceKeys(Keys):
     driver: str = Field(description="Which source driver reads it; `fuagent drivers` lists them.", examples=["sqlite"])
     endpoint: Url = Field(
         "",
-        description="Where the database is. sqlite:///data/shop.db is relative to this file, sqlite:////var/shop.db not.",
+        description="Where the database is: mysql://db.internal:3306/shop, or sqlite:///data/shop.db. The latter is relative "
+        "to this file, sqlite:////var/shop.db is not.",
         examples=["sqlite:///data/shop.db"],
     )
     credential: CredentialKeys | None = Field(

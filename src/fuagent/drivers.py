@@ -98,7 +98,7 @@ def _unknown(group: str, name: str) -> NoReturn:
     extra = _EXTRAS.get((group, name))
     if extra:
         _refuse(what, _install(extra))
-    possible = [*names, *(other for of, other in _EXTRAS if of == group)]
+    possible = sorted({*names, *(other for of, other in _EXTRAS if of == group)})
     close = (
         [_SPELLINGS[name]] if _SPELLINGS.get(name) in possible else difflib.get_close_matches(name, possible, 2, 0.7)
     )

@@ -170,6 +170,26 @@ def test_names_come_from_the_database(init, tmp_path, endpoint, name):
     assert list(read(tmp_path / "config.yaml", SERVICE_KEY="k").sources) == [name]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "endpoint"),
+    [
+        (["--source-driver", "mysql", "--source-endpoint", "db.internal/shop"], "mysql://db.internal/shop"),
+        (["--source-driver", "mysql", "--source-endpoint", "mysql://h:3307/shop"], "mysql://h:3307/shop"),
+        (["--source-endpoint", "mariadb://h/shop"], "mariadb://h/shop"),
+    ],
+)
+def test_a_server_is_named_with_its_user(init, tmp_path, arguments, endpoint):
+    """A MySQL source gets its address and a login whose password is a reference; the URL tells the driver."""
+    result = init(*arguments, "--source-user", "fuagent", "--table", "t", "--service", "http://h/o")
+    assert result.exit_code == 0, result.output
+    source = read(tmp_path / "config.yaml", SERVICE_KEY="k", SOURCE_PASSWORD="geheim").sources["shop"]
+
+    assert (source.driver, source.endpoint) == ("mysql", endpoint)
+    assert source.credential().user == "fuagent"
+    assert source.credential().password.reveal() == "geheim"
+    assert re.findall(r"export (\w+)=", result.output) == ["SOURCE_PASSWORD", "SERVICE_KEY"]
+
+
 def test_a_place_that_cannot_be_written(init):
     """A directory that is not there is told, not traced."""
     result = init(*ARGUMENTS, "--config", "nowhere/config.yaml")
@@ -183,13 +203,14 @@ def test_nobody_to_ask(init):
     assert "--source-endpoint" in init("--table", "t").output
     assert "--table" in init("--source-endpoint", "s").output
     assert "--service" in init("--source-endpoint", "s", "--table", "t").output
+    assert "--source-user" in init("--source-driver", "mysql", "--source-endpoint", "h/shop", "--table", "t").output
 
 
 def test_it_asks_on_a_terminal(tmp_path, terminal):
     """Each open point is a question; Enter takes the default."""
     talk = terminal("init")
     for question, answer in (
-        ("Source driver (sqlite) [sqlite]:", ""),
+        ("Source driver (mysql, sqlite) [sqlite]:", ""),
         ("Path of the database file:", "shop.db"),
         ("Tables, with commas between them:", "orders, customers"),
         ("URL of the service's OpenAPI document:", "http://localhost/openapi.json"),
@@ -200,6 +221,21 @@ def test_it_asks_on_a_terminal(tmp_path, terminal):
     assert talk.end() == 0, talk.seen
     got = read(tmp_path / "config.yaml", SERVICE_KEY="k")
     assert got.syncs["shop-to-my-service"].tables == ("orders", "customers")
+
+
+def test_it_asks_for_server_and_user(terminal):
+    """A MySQL source has no file, and its account is asked for; its password never is."""
+    talk = terminal("init", "--table", "t", "--service", "http://h/o")
+    for question, answer in (
+        ("Source driver (mysql, sqlite) [sqlite]:", "mysql"),
+        ("Server and database, such as db.internal:3306/shop:", "localhost/shop"),
+        ("User at the database:", "fuagent"),
+    ):
+        talk.expect(question)
+        talk.say(f"{answer}\n")
+    talk.expect("export SOURCE_PASSWORD=")
+
+    assert talk.end() == 0, talk.seen
 
 
 def test_ctrl_c_at_a_question(tmp_path, terminal):

@@ -144,6 +144,24 @@ def test_a_driver_whose_library_is_missing(install, monkeypatch):
     assert fix == "pip install 'fuagent[mysql]'"
 
 
+def test_mysql_without_its_library():
+    """Our own driver where its extra is not installed: the command that brings it."""
+    program = """
+        import sys
+        sys.modules["asyncmy"] = None
+        from fuagent import drivers, errors
+        try:
+            drivers.load_source("mysql")
+        except errors.ConfigError as error:
+            print(*((one.what, one.fix) for one in error.findings))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "the source driver mysql needs the package asyncmy, which is not installed" in said
+    assert "pip install 'fuagent[mysql]'" in said
+
+
 @pytest.mark.parametrize(
     ("target", "reason"),
     [

@@ -18,6 +18,7 @@ ACCESS_DENIED, UNKNOWN_VARIABLE, NO_PRIVILEGE, NO_SUCH_TABLE = 1045, 1193, 1227,
 SYNTAX, DEFINITION_CHANGED, NOT_THERE = 1064, 1412, 1235
 
 _GOES_ON = "it goes on by itself"
+_SILENT = "see that the port is the database's and that no firewall is in the way; it goes on by itself"
 _DENIED = "correct user, password and the account's host part; they are read again before each try"
 _AGAIN = {
     1020: ("a row was changed by somebody else at this very moment", _GOES_ON),
@@ -49,9 +50,9 @@ _AGAIN = {
 }
 _REFUSED = {
     1044: ("the account has no access to the database", "GRANT SELECT on it to the account, or correct endpoint"),
-    ACCESS_DENIED: ("access denied", _DENIED),
+    ACCESS_DENIED: ("the login was refused", _DENIED),
     1130: ("the server takes no connections from this host", "create the account for this host, or for '%'"),
-    1698: ("access denied", _DENIED),
+    1698: ("the login was refused", _DENIED),
     1820: ("the account's password has expired", "ALTER USER … IDENTIFIED BY …"),
     1862: ("the account's password has expired", "ALTER USER … IDENTIFIED BY …"),
     3118: ("the account is locked", "ALTER USER … ACCOUNT UNLOCK"),
@@ -96,7 +97,7 @@ def translate(error: BaseException, where: str) -> FuagentError:
         return HaltSyncError(
             "logging in with caching_sha2_password without TLS needs the package cryptography",
             where=where,
-            fix="pip install cryptography, or set tls: verify",
+            fix="pip install 'fuagent[mysql]' brings it; or set tls: verify",
         )
     return TryAgainError(
         f"what answers does not speak as a MySQL server does ({type(error).__name__})",
@@ -129,7 +130,7 @@ def _network(error: OSError, where: str) -> FuagentError:
     if isinstance(error, ssl.SSLError):
         return TryAgainError("TLS with the server failed", where=where, fix="see which TLS versions the server takes")
     if isinstance(error, TimeoutError):
-        return TryAgainError("the server did not answer in time", where=where, fix=_GOES_ON)
+        return TryAgainError("the server did not answer in time", where=where, fix=_SILENT)
     if isinstance(error, socket.gaierror):
         return TryAgainError("the host's name is not known", where=where, fix="correct endpoint, or see to the DNS")
     if isinstance(error, ConnectionRefusedError):
