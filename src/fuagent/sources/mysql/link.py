@@ -42,8 +42,10 @@ _CHUNK_BYTES = 1 << 20
 _CLOSE_FOR = 2.0
 _MOST = 0xFFFFFF
 """Bytes one packet holds."""
-_REFUSALS = frozenset({1044, 1064, 1142, 1143, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289})
-"""What a server says to a statement it does not know, or does not allow this account."""
+_REFUSALS = frozenset(
+    {1044, 1045, 1064, 1142, 1143, faults.NO_PRIVILEGE, faults.UNKNOWN_VARIABLE, 1231, 1235, 1238, 1289}
+)
+"""What a server says to a statement it does not know, or does not allow this account; 1045 is Amazon RDS's word."""
 
 _SESSION = (
     "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = '', SESSION autocommit = 1, "

@@ -20,7 +20,7 @@ from fuagent.sources.mysql.options import Options
 from fuagent.sources.mysql.server import server as facts
 from harness import certificates, mysql_login
 from harness.mysql_login import NATIVE, SHA2
-from harness.mysql_wire import Error
+from harness.mysql_wire import Error, Ok
 from harness.scripted_mysql import ScriptedMySQL
 
 ME = Credential(user="me", password=Secret("geheim"))
@@ -118,6 +118,17 @@ async def test_what_a_server_does_not_know_is_no_error(opened, database):
     assert not await link.attempt("SET SESSION no_such_variable = 1")
     assert not await link.attempt("FLUSH TABLES WITH READ LOCK")
     assert await link.attempt("SET SESSION sort_buffer_size = 65536")
+
+
+async def test_a_lock_that_hosted_servers_refuse_is_no_lost_login(scripting, opened):
+    """Amazon RDS answers as if the password were wrong; the session goes on."""
+    mysql = await scripting()
+    mysql.answer("FLUSH TABLES WITH READ LOCK", Error(1045, "Access denied for user 'me'@'%' (using password: YES)"))
+    mysql.answer("DO 1", Ok())
+    link = await opened(scripted(mysql))
+
+    assert not await link.attempt("FLUSH TABLES WITH READ LOCK")
+    assert await link.attempt("DO 1")
 
 
 async def test_a_long_result_comes_in_chunks(opened, database):
