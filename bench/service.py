@@ -40,6 +40,8 @@ class Tally:
         self.rows = self.requests = self.bytes = 0
         self.first = self.last = 0.0
         self.arrivals: list[float] = []
+        self.counts: list[int] = []
+        """Rows of each request."""
 
     def take(self, task: str, body: bytes) -> None:
         """Count one request."""
@@ -52,6 +54,7 @@ class Tally:
         self.requests += 1
         self.bytes += len(body)
         self.arrivals.append(now)
+        self.counts.append(rows)
         found = INDEX.findall(body[-4096:])
         if found:
             self.indexes[task] = max(self.indexes.get(task, 0), int(found[-1]))
