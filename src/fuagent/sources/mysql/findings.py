@@ -249,7 +249,9 @@ def passed_over(found: Listing, wanted: Sequence[str], where: str) -> list[Findi
     patterns = [entry.lower() for entry in wanted]
     return [
         Finding(
-            Level.INFO, where, f"{shown(found.label(name))} is {kind}: it has no changes of its own, and is left out."
+            Level.INFO,
+            where,
+            f"{shown(found.label(name))} is {kind}, whose changes cannot be followed: it is left out.",
         )
         for name, kind in found.others.items()
         if any(fnmatchcase(found.label(name).lower(), pattern) for pattern in patterns)

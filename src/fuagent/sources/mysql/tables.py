@@ -23,6 +23,8 @@ SYSTEM = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
 """Databases of the server's own."""
 
 _BASE = "BASE TABLE"
+_VIEW = "a view"
+_OTHERS = {"VIEW": _VIEW, "SYSTEM VIEW": _VIEW, "SYSTEM VERSIONED": "a system-versioned table"}
 _WILD = frozenset("*?[")
 _TRANSACTIONAL = frozenset({"innodb", "rocksdb", "tokudb", "ndbcluster"})
 _JSON_CHECK = re.compile(r"\s*json_valid\(`((?:[^`]|``)+)`\)\s*", re.IGNORECASE)
@@ -84,7 +86,7 @@ async def listing(link: Link, database: str, wanted: Sequence[str]) -> Listing:
             if type_ == _BASE:
                 tables.append(name)
             elif type_ != "TEMPORARY":
-                others[name] = "a view" if "VIEW" in type_ else f"a {shown(type_.lower())}"
+                others[name] = _OTHERS.get(type_) or f"a {shown(type_.lower())}"
     return Listing(database, tuple(tables), others)
 
 
@@ -177,7 +179,7 @@ def _nothing(found: Listing, entry: str) -> HaltSyncError:
     )
     if kind:
         what = f"{shown(entry)} is {kind}, whose changes cannot be followed"
-        return HaltSyncError(what, where="tables", fix="name the tables behind it")
+        return HaltSyncError(what, where="tables", fix="name the tables behind it" if kind == _VIEW else "take it out")
     if _WILD & set(entry):
         return HaltSyncError(f'no table matches "{shown(entry)}"', where="tables", fix=there)
     close = [labels[low] for low in get_close_matches(entry.lower(), labels, 3, 0.5)]
