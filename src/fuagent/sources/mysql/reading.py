@@ -204,7 +204,11 @@ class LogReader:
 
     def _event(self, header: Header, data: bytes, start: int) -> Iterator[Rows | Question]:
         kind = header.kind
-        if kind in rows.ROWS:
+        if kind in compressed.COMPRESSED:
+            self.carried = True
+            plain, body = compressed.uncompressed(kind, data, self._described)
+            yield from self._event(header._replace(kind=plain), body, start)
+        elif kind in rows.ROWS:
             self._time = float(header.timestamp)
             yield from self._changed(kind, data, start)
         elif kind == events.TABLE_MAP:
@@ -215,10 +219,6 @@ class LogReader:
             self._begin(header, data, start)
         elif kind == events.QUERY:
             yield from self._query(data, start)
-        elif kind in compressed.COMPRESSED:
-            self.carried = True
-            plain, body = compressed.uncompressed(kind, data, self._described)
-            yield from self._event(header._replace(kind=plain), body, start)
         elif kind == events.TRANSACTION_PAYLOAD:
             self.carried = True
             for inner, body in compressed.payload(data, self._described):

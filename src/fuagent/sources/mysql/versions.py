@@ -18,9 +18,9 @@ from fuagent.encode.shown import shown
 from fuagent.errors import DecodeError, HaltSyncError
 from fuagent.model import Column, Deletes, Table, TableSpec
 from fuagent.sources.mysql.columns import Declared
-from fuagent.sources.mysql.kinds import alike, inferred
+from fuagent.sources.mysql.kinds import BINARY, alike, inferred
 from fuagent.sources.mysql.tables import Layout, Name
-from fuagent.wire.mysql import images, tablemap
+from fuagent.wire.mysql import charsets, images, tablemap
 from fuagent.wire.mysql.images import ABSENT, Row
 from fuagent.wire.mysql.tablemap import ImageColumn
 
@@ -28,6 +28,8 @@ _UNSAID = 8
 """Bytes at the start of a TABLE_MAP that may differ although the table is the same: its number, and flags."""
 _HIDDEN = "!hidden!"
 """How the names of columns begin that MySQL makes for indexes over expressions; nobody can select them."""
+_WIDE = frozenset({"utf8mb4", "utf16", "utf16le", "utf32", "gb18030"})
+"""Character sets with characters that utf8mb3 has not."""
 _FULL = "SET GLOBAL binlog_row_metadata = FULL"
 
 Pair = tuple[list[Row], list[Row]]
@@ -194,6 +196,8 @@ class Versions:
         if all(image.name is not None for image in told):
             return [self._known(image, by_name.get(image.name or "")) for image in told]
         _trusted(unknown, told, declared, spec)
+        for image, one in zip(told, declared, strict=True):
+            _legible(image, one, spec)
         return [
             self._known(replace(image, name=one.column.name), one) for image, one in zip(told, declared, strict=True)
         ]
@@ -204,14 +208,17 @@ class Versions:
             return image, inferred(image)
         collation = image.collation
         if collation is None:
-            collation = self._collations.get(declared.collation) if declared.collation else _BINARY
+            collation = self._collation(declared)
         unsigned = declared.unsigned if image.unsigned is None else image.unsigned
         labels = image.labels or tuple(label.encode() for label in declared.labels) or None
         completed = replace(image, declared=declared.declared, unsigned=unsigned, collation=collation, labels=labels)
         return completed, replace(declared.column, nullable=image.nullable)
 
-
-_BINARY = 63
+    def _collation(self, declared: Declared) -> int | None:
+        """What the column's bytes are; one that the server gives no number for is as good as another of its set."""
+        if not declared.collation:
+            return BINARY
+        return self._collations.get(declared.collation) or charsets.collation_of(declared.charset)
 
 
 def _encoder(spec: TableSpec, table: Table, layout: Layout | None) -> Encoder | None:
@@ -234,6 +241,17 @@ def _trusted(unknown: Unknown, told: Sequence[ImageColumn], declared: Sequence[D
     else:
         return
     raise HaltSyncError(what, fix=f"{_FULL}; then take a snapshot with fuagent snapshot")
+
+
+def _legible(image: ImageColumn, declared: Declared, spec: TableSpec) -> None:
+    """Without labels in the log, see that information_schema, which is in utf8mb3, can tell them."""
+    if image.labels or declared.charset not in _WIDE or not any("?" in label for label in declared.labels):
+        return
+    raise HaltSyncError(
+        f"a label of column {shown(declared.column.name)} of table {shown(spec.table.label)} has a question mark, or a "
+        "character that the server shows as one, and the binlog does not tell which",
+        fix=_FULL,
+    )
 
 
 def _named(body: bytes) -> Name:

@@ -52,6 +52,12 @@ def charset_of(collation: int) -> str:
     raise DecodeError(f"The source uses collation {collation}, which fuagent does not know.")
 
 
+def collation_of(charset: str) -> int | None:
+    """The number of one of a character set's collations, or None for a set that neither server has."""
+    found = _COLLATIONS.get("utf8mb3" if charset == "utf8" else charset)
+    return None if found is None else next(_numbers(found))
+
+
 @lru_cache(maxsize=64)
 def by_name(charset: str) -> Decoder | None:
     """What turns text of a character set into UTF-8; None where it is UTF-8 already.

@@ -252,13 +252,13 @@ def _datetime(column: ImageColumn) -> Recipe:
 
 
 def _timestamp(column: ImageColumn) -> Recipe:
-    piece = "{f}[d // 86400] + {g}[d % 86400]%s if (d := integer({0})) else None"
+    moment = "{f}[d // 86400] + {g}[d % 86400]"
     if not column.meta:
-        return Recipe("4s", piece.replace("%s", ""), (temporal.days, temporal.seconds_utc))
+        return Recipe("4s", moment + " if (d := integer({0})) else None", (temporal.days, temporal.seconds_utc))
     code, text, fractions = _fraction(column, 1, b"Z")
-    return Recipe(
-        "4s" + code, piece.replace("%s", f" + {text}"), (temporal.days, temporal.seconds, fractions), values=2
-    )
+    # MariaDB takes fractions of the first second too; zeros alone are no time.
+    piece = f"{moment} + {text} if (d := integer({{0}})) or any({{1}}) else None"
+    return Recipe("4s" + code, piece, (temporal.days, temporal.seconds, fractions), values=2)
 
 
 def _time(column: ImageColumn) -> Recipe:

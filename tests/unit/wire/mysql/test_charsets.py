@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuagent.errors import DecodeError
-from fuagent.wire.mysql.charsets import by_name, charset_of, decoder
+from fuagent.wire.mysql.charsets import by_name, charset_of, collation_of, decoder
 
 SINGLE = {
     "armscii8": "fbc628c566079836",
@@ -175,6 +175,18 @@ def known(number):
         return charset_of(number)
     except DecodeError:
         return ""
+
+
+@pytest.mark.parametrize("charset", [*EVERY, "ascii", "utf8mb3", "utf8mb4", "binary"])
+def test_a_set_has_a_collation_of_its_own(charset):
+    """One number leads to it again."""
+    assert charset_of(collation_of(charset)) == charset
+
+
+def test_sets_of_other_names():
+    """``utf8`` is what older servers call utf8mb3; a set that no server has has no collation."""
+    assert charset_of(collation_of("utf8")) == "utf8mb3"
+    assert collation_of("klingon") is None
 
 
 def test_a_decoder_by_number():
