@@ -247,6 +247,7 @@ class MariaDB:
         """A connection of its own over TCP, in autocommit mode and UTF-8."""
         secret = PASSWORD if user == USER else ""
         options = {"autocommit": True, "charset": "utf8mb4", "connect_timeout": DEADLINE, **options}
+        options.setdefault("read_timeout", 2 * DEADLINE)  # an answer that never comes is a failure, no standstill
         return pymysql.connect(
             host="127.0.0.1", port=self.port, user=user, password=secret, database=database, **options
         )

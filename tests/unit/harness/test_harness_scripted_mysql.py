@@ -172,7 +172,7 @@ class Reader:
     """A replica of few words, with PyMySQL: the packets of one dump."""
 
     def __init__(self, port, user="fuagent", *variables):
-        self.session = pymysql.connect(host="127.0.0.1", port=port, user=user, password=PASSWORD)
+        self.session = pymysql.connect(host="127.0.0.1", port=port, user=user, password=PASSWORD, read_timeout=60)
         with self.session.cursor() as cursor:
             for variable in variables:
                 cursor.execute(f"SET {variable}")
