@@ -229,7 +229,7 @@ The first line of a kind is how it is written when the service's document says n
 The other lines are forms the document can ask for: it names a `type` (and perhaps a `format`) for the property, and the first line that gives it is taken.
 If none does, that is an error at the start, with the names of the column and the property.
 `NULL` is `null` in every form.
-SQLite has the last kind only, because there each value brings its own type; the other kinds are for drivers of databases that declare theirs."""
+SQLite has the last kind only, because there each value brings its own type; MySQL and MariaDB declare theirs, and have all the others but boolean and interval."""
     return page("How values are written", lead, table(("Kind", "Written as", "If the document asks for"), rows))
 
 

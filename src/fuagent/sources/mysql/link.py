@@ -325,7 +325,7 @@ class _Connection(Connection):
             raise _NoTlsError(
                 "the server offers no TLS",
                 where=f"{self._host}:{self._port}",
-                fix="set it up there; or set tls: off, where nobody can listen on the way",
+                fix='set it up there; or set tls: "off", where nobody can listen on the way',
             )
 
 

@@ -15,7 +15,7 @@ class Options(BaseModel):
     tls: Literal["off", "prefer", "require", "verify"] | None = Field(
         default=None,
         description="How the connection is encrypted: `verify` proves the server's certificate and name, `require` "
-        "encrypts without proof, `prefer` takes what the server offers, `off` sends everything readable. "
+        'encrypts without proof, `prefer` takes what the server offers, `"off"`, in quotes, sends everything readable. '
         "Not set: `verify`, and `prefer` on the loopback address.",
     )
     tls_ca: str | None = Field(
