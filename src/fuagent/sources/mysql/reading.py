@@ -26,6 +26,8 @@ from fuagent.wire.mysql.images import ABSENT, Row
 _MOVED = 1 << 20
 """Bytes of the log without a row for this sync, after which the place moves on all the same."""
 _WRAPS = 1 << 32
+_SIGNS = frozenset({events.HEARTBEAT, events.HEARTBEAT_V2})
+"""Signs of life: their position is that of the log, not their own."""
 _TIMED = frozenset({Fact.COMMIT_TIME, Fact.TRANSACTION})
 
 
@@ -151,7 +153,7 @@ class LogReader:
                 self._describe(event, header)
                 continue
             data = events.body(event, self._description)
-            if header.flags & events.ARTIFICIAL_F or not header.next_position:
+            if header.flags & events.ARTIFICIAL_F or not header.next_position or header.kind in _SIGNS:
                 self._artificial(header, data)
                 continue
             start = self._stands(header)
@@ -197,8 +199,10 @@ class LogReader:
     def _stands(self, header: Header) -> int:
         """Where the event begins. Offsets in events have 32 bits; files may be longer."""
         end = self._offset + header.size
-        if end % _WRAPS != header.next_position:
-            end += (header.next_position - end) % _WRAPS
+        passed = (header.next_position - end) % _WRAPS  # what the server left out, where it was asked by GTID
+        if passed > _WRAPS // 2:
+            raise DecodeError("an event of the binlog stands before the one that came before it")
+        end += passed
         self._offset = end
         return end - header.size
 
@@ -238,7 +242,7 @@ class LogReader:
             self._done.start(gtid_events.read_mariadb_gtid_list(data, self._described).position)
         elif kind == events.INCIDENT:
             raise self._incident(data)
-        elif not (events.ignorable(kind, header.flags) or kind in (events.HEARTBEAT, events.HEARTBEAT_V2)):
+        elif not events.ignorable(kind, header.flags):
             raise DecodeError(f"the binlog holds an event of type {kind}, which fuagent does not know how to read")
 
     def _incident(self, data: bytes) -> LostPlaceError:
@@ -396,7 +400,8 @@ class LogReader:
         if version is None or (group.kept and self._at is None):
             return
         befores, afters = _images(version, header, data)
-        if self.sought is None and afters and not all(map(whole, afters)):
+        partial = bool(afters) and not all(map(whole, afters))
+        if self.sought is None and partial:
             afters = yield from self._completed(version, befores, afters)
         group.touched = True
         number = self._at if self._at is not None else places.derived(self._file, start, self.spot.base)
@@ -411,6 +416,7 @@ class LogReader:
             if self._at is None:
                 self._start = group.start.place(group.previous, self._resume_after)
         self.previous = self._run.add(header.operation, befores, afters, first)
+        self._run.partial = self._run.partial or partial
         if len(self._run) >= self._chunk:
             yield from self._flush()
 
@@ -425,7 +431,10 @@ class LogReader:
     def _completed(
         self, version: Version, befores: list[Row], afters: list[Row]
     ) -> Generator[Question, None, list[Row]]:
-        """Rows whose images lack columns, completed: by the image before, else by the row as it is now."""
+        """Rows whose images lack columns, completed: by the image before, else by the row as it is now.
+
+        One that is gone by now stays in part: what its key was is known, and no more is to be sent of it.
+        """
         merged = [_merged(before, after) for before, after in zip(befores or afters, afters, strict=True)]
         missing = [place for place, row in enumerate(merged) if not whole(row)]
         if not missing:
@@ -439,7 +448,7 @@ class LogReader:
         asked = Reread(version, keys)
         yield asked
         for place, row in zip(missing, asked.rows, strict=True):
-            merged[place] = row if row is not None else _GONE
+            merged[place] = row if row is not None else merged[place]
         return merged
 
     def _flush(self, group: Group | None = None) -> Iterator[Rows]:
@@ -492,8 +501,6 @@ class LogReader:
         return error
 
 
-_GONE: Row = ()
-"""Stands for a row that is not there any more."""
 _NO_TABLE = 0xFFFFFF
 """The number in a rows event that ends a statement without rows."""
 

@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from fuagent.encode.compile import Encoder
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
-from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
+from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
 from fuagent.sources.mysql import findings, places, rereading, snapshot, tables
@@ -53,7 +53,7 @@ class MySQL:
         """Connect, and see that no other reader works for this sync."""
         if self._link is not None:
             return
-        address = address_of(self._context.endpoint, self._context.credential(), self._options)
+        address = address_of(self._context.endpoint, self._context.credential(), self._options, self._context.base_dir)
         link = await Link.open(address)
         try:
             server = await asked(link)
@@ -232,20 +232,36 @@ class MySQL:
         """Rows as they come, and a word each time there are no more."""
         end = (await self._finder().end(0)).order
         told = False
+        quiet = 0
         while not reader.finished:
-            if told or not reader.idle or await dump.more():
-                pass
-            elif reader.spot.order >= end:
-                told = True
-                yield reader.nothing(at_end=True)
-            else:
-                end = (await self._finder().end(0)).order
+            if not told and reader.idle and not await dump.more():
+                if reader.spot.order >= end:
+                    told = True
+                    yield reader.nothing(at_end=True)
+                else:
+                    end = (await self._finder().end(0)).order
+            before = reader.spot.order
             arrived = await dump.events()
             async with aclosing(self._fed(reader, arrived)) as found:
                 async for rows in found:
                     told = False
                     yield rows
             self._say(reader)
+            quiet = quiet + 1 if reader.idle and reader.spot.order == before else 0
+            if quiet > 1:
+                await self._still_there(reader)
+
+    async def _still_there(self, reader: LogReader) -> None:
+        """See, where signs of life alone arrive, that the log is still the one that is read: a server whose
+        logs were reset goes on sending them for the old one, for ever."""
+        end = await self._finder().end(0)
+        if end.order == reader.spot.order:
+            return
+        if end.order < reader.spot.order:
+            raise LostPlaceError("the server's binlogs were reset (RESET MASTER)", where=self._opened.where)
+        raise TryAgainError(
+            "the binlog goes on, but its changes do not arrive; reading begins anew", where=self._opened.where
+        )
 
     async def _fed(self, reader: LogReader, arrived: Sequence[bytes]) -> AsyncGenerator[Rows, None]:
         for given in reader.feed(arrived):
