@@ -24,7 +24,7 @@ class Run:
     """Consecutive changes of one table version; the lists run beside each other.
 
     ``numbers`` are those of each change's last image. ``befores`` hold None for an insert,
-    ``afters`` for a delete.
+    ``afters`` for a delete. ``partial``: some of the latter may lack columns, because the row is gone.
     """
 
     version: Version
@@ -32,6 +32,7 @@ class Run:
     befores: list[Row | None] = field(default_factory=list)
     afters: list[Row | None] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    partial: bool = False
 
     def add(self, operation: str, befores: Sequence[Row | None], afters: Sequence[Row | None], first: int) -> int:
         """Take the changes of one event, whose first image is numbered ``first``; gives the number of the last one."""
@@ -55,6 +56,7 @@ class Run:
             [self.befores[place] for place in kept],
             [self.afters[place] for place in kept],
             [self.numbers[place] for place in kept],
+            self.partial,
         )
 
 
@@ -100,7 +102,7 @@ class Writer:
     @staticmethod
     def _plain(run: Run, encoder: Encoder) -> bool:
         """Whether every change is sent as the row it leaves, and as nothing else."""
-        if encoder.where is not None or DELETE in run.operations:
+        if encoder.where is not None or run.partial or DELETE in run.operations:
             return False
         if UPDATE not in run.operations:
             return True
@@ -144,7 +146,7 @@ class Writer:
             gone = after is None or not is_in or _moved(run.version, before, after)
             if gone and at > self.resume_after:
                 sent += self._gone(run.version, before, at, DELETE if after is None else operation)
-        if after is not None and is_in:
+        if after is not None and is_in and whole(after):
             sent.append(Sent(after, number, operation))
         return sent
 

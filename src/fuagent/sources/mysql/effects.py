@@ -110,6 +110,8 @@ def _renamed(said: Statement, schema: str, versions: Versions) -> Meaning:
     """A table of the sync that takes another's name is gone, unless another one takes its name at once."""
     olds = [*_ours([old for old, _ in said.renames], schema, versions)]
     news = [*_ours([new for _, new in said.renames], schema, versions)]
+    if not olds and not news:
+        return Meaning()
     gone = [name for name in olds if name not in news]
     if gone:
         return Meaning(lost=f"table {shown(versions.label(gone[0]))} was renamed", changed=(*olds, *news))

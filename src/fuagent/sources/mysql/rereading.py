@@ -50,8 +50,14 @@ async def by_key(link: Link, layout: Layout, version: Version, keys: Sequence[Ro
     rows: list[Row | None] = []
     for one in keys:
         raw = await _some(link, layout, found, key, one)
-        rows.append(pieces(found, raw)[0] if raw else None)
+        rows.append(_under(one, version.keys, pieces(found, raw)[0]) if raw else None)
     return rows
+
+
+def _under(key: Row, places: Sequence[int], row: RawRow) -> Row:
+    """The row under the very key that the log has: what is equal to the server may be written otherwise."""
+    values = dict(zip(places, key, strict=True))
+    return tuple(values.get(place, value) for place, value in enumerate(row))
 
 
 async def reread(link: Link, spec: TableSpec, layout: Layout, events: Sequence[bytes]) -> list[Written]:
