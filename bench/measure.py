@@ -105,6 +105,20 @@ def rate(counter: Counter) -> float:
     return float(str(told["rows"])) / (float(str(told["last"])) - float(str(told["first"])))
 
 
+def rows_of(counter: Counter) -> int:
+    """Rows that have arrived since the last mark."""
+    return int(str(counter.ask("report")["rows"]))
+
+
+def wait_for(counter: Counter, rows: int, most: float = 60) -> None:
+    """Until so many rows have arrived; ``most`` are seconds."""
+    end = time.monotonic() + most
+    while rows_of(counter) < rows:
+        if time.monotonic() > end:
+            sys.exit("rows never arrived; see the log above")
+        time.sleep(0.05)
+
+
 def finished(process: subprocess.Popen[bytes]) -> float:
     """Wait for an agent run with ``--once``; gives the processor time it took, in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

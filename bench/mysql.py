@@ -14,7 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measure import HERE, LARGE, ROUNDS, ROWS, Counter, Line, finished, memory, peak, rate, speed, street
+from measure import (
+    HERE,
+    LARGE,
+    ROUNDS,
+    ROWS,
+    Counter,
+    Line,
+    finished,
+    memory,
+    peak,
+    rate,
+    rows_of,
+    speed,
+    street,
+    wait_for,
+)
 from orders import COLUMNS, PASSWORD, USER, MariaDB, create, insert, server, values
 
 BY_HAND = min(ROWS, 20_000)
@@ -48,11 +63,6 @@ def by_hand(running: MariaDB, counter: Counter, rows: int = 0) -> subprocess.Pop
     told = {"port": running.port, "user": USER, "password": PASSWORD, "url": counter.url, "rows": rows}
     told |= {"file": end.file, "offset": 4 if rows else end.offset}
     return subprocess.Popen([sys.executable, str(HERE / "loop.py"), json.dumps(told)])
-
-
-def rows_of(counter: Counter) -> int:
-    """Rows that have arrived since the last mark."""
-    return int(str(counter.ask("report")["rows"]))
 
 
 def cost(what: str, spent: list[float], most: float) -> Line:
@@ -166,15 +176,6 @@ def commit(running: MariaDB, first: int) -> Iterator[float]:
             time.sleep(max(0.0, begun + number / A_SECOND - time.monotonic()))
             cursor.execute(f"INSERT INTO orders VALUES ({values(str(first + number))})")
             yield time.monotonic()
-
-
-def wait_for(counter: Counter, rows: int) -> None:
-    """Until so many rows have arrived."""
-    end = time.monotonic() + 60
-    while rows_of(counter) < rows:
-        if time.monotonic() > end:
-            sys.exit("rows never arrived; see the log above")
-        time.sleep(0.05)
 
 
 def delays(running: MariaDB, counter: Counter) -> list[float]:

@@ -42,9 +42,9 @@ def values(n: str) -> str:
 
 
 @contextmanager
-def server() -> Iterator[MariaDB]:
+def server(**options: object) -> Iterator[MariaDB]:
     """A server of its own, which ends with the block."""
-    with tempfile.TemporaryDirectory() as name, MariaDB(make_template(Path(name)), **OPTIONS) as running:
+    with tempfile.TemporaryDirectory() as name, MariaDB(make_template(Path(name)), **OPTIONS, **options) as running:
         yield running
 
 

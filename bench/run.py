@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 
 import mysql
+import peers
 import sqlite
 from measure import ROWS, report
 
 SOURCES = {
     "sqlite": (f"SQLite, {ROWS:,} rows of {len(sqlite.COLUMNS)} columns", sqlite.PARTS),
-    "mysql": (f"MariaDB, {ROWS:,} rows of {len(mysql.COLUMNS)} columns", mysql.PARTS),
+    "mysql": (f"MariaDB, {ROWS:,} rows of {len(mysql.COLUMNS)} columns", {**mysql.PARTS, "mysql-peers": peers.peers}),
 }
 
 
