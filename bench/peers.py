@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 from measure import HERE, ROWS, Counter, Line, finished, rate, wait_for
 from mysql import shop
-from orders import MariaDB, create, insert, server
+from orders import PASSWORD, USER, MariaDB, create, insert, server
 
 BATCH = 1000
 AS_MYSQL = {"version": "5.7.19-log"}
@@ -74,7 +74,9 @@ def dlt(told: dict[str, str]) -> None:
     def post(items: list[dict[str, object]], _table: object) -> None:
         session.post(told["url"], data=json.dumps(items, default=str).encode()).raise_for_status()
 
-    table = tables.sql_table(f"mysql+pymysql://root@127.0.0.1:{told['port']}/shop", "orders", chunk_size=BATCH)
+    table = tables.sql_table(
+        f"mysql+pymysql://{USER}:{PASSWORD}@127.0.0.1:{told['port']}/shop", "orders", chunk_size=BATCH
+    )
     library.pipeline("orders", destination=post, pipelines_dir=told["directory"]).run(table)
 
 
