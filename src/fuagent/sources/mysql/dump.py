@@ -227,12 +227,14 @@ def _asking(server: Server, spot: Spot, number: int, *, by_gtid: bool) -> bytes:
         return _GTID_HEAD.pack(_DUMP_GTID, _THROUGH_GTID, number, 0, MAGIC, len(done)) + done
     if by_gtid:
         return _DUMP_HEAD.pack(_DUMP, MAGIC, 0, number)
-    # The position has 32 bits here; in a file beyond that the server is asked by GTID or from its start.
-    return _DUMP_HEAD.pack(_DUMP, spot.offset, 0, number) + spot.file.encode()
+    # The position has 32 bits here: beyond them the file is read from its start, and what lies before passed over.
+    offset = spot.offset if spot.offset < _ADDRESSED else MAGIC
+    return _DUMP_HEAD.pack(_DUMP, offset, 0, number) + spot.file.encode()
 
 
 _HEAD = struct.Struct("<IB")
 _REGISTER_HEAD = struct.Struct("<BI")
 _DUMP_HEAD = struct.Struct("<BIHI")
 _GTID_HEAD = struct.Struct("<BHIIQI")
+_ADDRESSED = 1 << 32
 _THROUGH_GTID = 0x04

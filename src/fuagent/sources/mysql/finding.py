@@ -94,9 +94,12 @@ class Finder:
         """
         spot = places.read(place.position)
         if self._same(spot):
-            files = [file for file, _ in await self.files()]
-            if spot.file not in files:
+            sizes = dict(await self.files())
+            if spot.file not in sizes:
                 raise LostPlaceError(f"binlog {shown(spot.file)} was purged", where=self.link.where, fix=_KEEP)
+            if sizes[spot.file] < spot.offset:
+                what = f"binlog {shown(spot.file)} ends before the place that was read up to"
+                raise LostPlaceError(f"{what}: the server lost its tail, or its logs were reset", where=self.link.where)
             return place, False
         return await self._elsewhere(spot, place), True
 
@@ -139,15 +142,20 @@ class Finder:
             place, _ = await self.proven(exact.place)
             spot = places.read(place.position)
             if self._same(places.read(exact.place.position)):
-                await self._unchanged(spot)
+                await self.unchanged(spot)
             return place
         below = max((anchor for anchor in anchors if anchor.index < index), key=lambda one: one.index, default=None)
         if below is not None:
             return await self._sought(below.place, index, answer, alone=False)
         return await self._sought(await self._by_number(index), index, answer, alone=True)
 
-    async def _unchanged(self, spot: Spot) -> None:
-        if await self.created(spot.file, min(spot.offset, FILE - 1)) != spot.created:
+    async def unchanged(self, spot: Spot) -> None:
+        """See that the spot's file is the one of that name that was read before.
+
+        Raises:
+            LostPlaceError: it is not.
+        """
+        if await self.created(spot.file, spot.offset) != spot.created:
             raise LostPlaceError(
                 f"binlog {shown(spot.file)} is not the file of that name that was read before: the logs were reset",
                 where=self.link.where,

@@ -191,7 +191,8 @@ class LogReader:
 
     def _turn(self, rotate: events.Rotate) -> None:
         if rotate.file == self._file and self._description is None:
-            return  # the file that was asked for
+            self._offset = rotate.position  # the file that was asked for, perhaps from its start
+            return
         self._file, self._offset, self._created = rotate.file, rotate.position, 0
         if self._group is None:
             self.spot = replace(self._here(), created=0)

@@ -216,6 +216,7 @@ class MySQL:
             until=last,
         )
         if reader.finished:
+            await self._finder().unchanged(spot)
             yield reader.nothing(at_end=True)
             return
         async with self._alone():
