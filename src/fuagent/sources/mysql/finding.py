@@ -155,7 +155,7 @@ class Finder:
         Raises:
             LostPlaceError: it is not.
         """
-        if await self.created(spot.file, spot.offset) != spot.created:
+        if spot.created and await self.created(spot.file, spot.offset) != spot.created:
             raise LostPlaceError(
                 f"binlog {shown(spot.file)} is not the file of that name that was read before: the logs were reset",
                 where=self.link.where,
