@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from harness.agent import Agent, config, until
 from harness.convergence import assert_converged, has_converged
 from harness.mariadb import PASSWORD, USER, MariaDB
@@ -87,7 +88,11 @@ async def test_both_sides_are_equal_whatever_breaks(tmp_path: Path, private_mari
     chance = random.Random(SEED)
     server = private_mariadb(**DURABLE)
     workload = Workload(server.database(), SEED, pause=0.01)
-    async with Service() as service, Proxy(server.port) as proxy, Agent(tmp_path, settings(proxy.port, service)) as agent:
+    async with (
+        Service() as service,
+        Proxy(server.port) as proxy,
+        Agent(tmp_path, settings(proxy.port, service)) as agent,
+    ):
         await agent.start()
         await until(lambda: service.ends, "the first snapshot has ended")
         after = workload.ledger[-1].tx if workload.ledger else 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
+
 from fuagent.model import Credential, Secret
 from fuagent.sources.mysql import MySQL
 from fuagent.testing.source_kit import SourceKit
@@ -20,7 +21,7 @@ class Kit(SourceKit):
 
     def __init__(self, directory):
         super().__init__(directory)
-        self.database = self.server.database(f"shop_{next(_names)}")
+        self.database = self.server.database(f"shop_suite_{next(_names)}")
         self.begin()
 
     def begin(self):

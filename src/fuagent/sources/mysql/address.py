@@ -164,7 +164,7 @@ def context_of(address: Address) -> ssl.SSLContext | None:
     """
     if address.tls is Tls.OFF:
         return None
-    context = _proving(address)
+    context = _proving(address) if address.tls is Tls.VERIFY else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Stricter rules that came with Python 3.13 refuse what servers make for themselves.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if address.tls is not Tls.VERIFY:

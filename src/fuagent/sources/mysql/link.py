@@ -166,13 +166,19 @@ class Link:
                 fields = await self._ask(sql)
         converters = (_PLAIN,) * len(fields)
         try:
-            ended = not fields
+            ended, rest = not fields, list[RawRow]()
             while not ended:
+                before = self._taken
                 with self._translating():
-                    chunk, ended = await self._chunk(converters, size)
+                    chunk, ended = await self._chunk(converters, size - len(rest))
                 self.hold()
-                for start in range(0, len(chunk), size):
-                    yield chunk[start : start + size]
+                rest += chunk
+                # Chunks of one size are cut nowhere else any more; but wide rows are not gathered for long.
+                last = ended or self._taken - before >= _CHUNK_BYTES
+                whole = len(rest) if last else len(rest) - len(rest) % size
+                for start in range(0, whole, size):
+                    yield rest[start : min(start + size, whole)]
+                del rest[:whole]
         finally:
             if self._reading:
                 await self.close()

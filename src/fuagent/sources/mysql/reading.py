@@ -62,7 +62,8 @@ class Group:
     ``kept``: its changes are prepared (XA), and come with the statement that commits them.
     """
 
-    start: Spot
+    offset: int
+    """Where it begins in its file."""
     previous: int
     begun: bool = False
     kept: bool = False
@@ -99,8 +100,6 @@ class LogReader:
         until: tuple[int, int] | None = None,
     ) -> None:
         self.previous = previous
-        self.spot = spot
-        """The last boundary that was met."""
         self.finished = until is not None and spot.order >= until
         self.left: list[str] = []
         """What the operator should hear of."""
@@ -112,7 +111,10 @@ class LogReader:
         self._until = until
         self._done = Done.parse(spot.gtid, spot.prepared, mariadb=mariadb)
         self._description: FormatDescription | None = None
-        self._file, self._offset, self._created = spot.file, spot.offset, 0
+        self._file, self._offset, self._created = spot.file, spot.offset, spot.created
+        self._origin = spot
+        self._edge = spot.offset
+        """Where the last boundary lies in the file."""
         self._maps: dict[int, Version | None] = {}
         self._group: Group | None = None
         self._run: Run | None = None
@@ -128,6 +130,16 @@ class LogReader:
         """The place right behind the number sought; None while it was not met, or where it falls between two."""
         self.carried = False
         """Whether the log held compressed changes, whose numbers may have been carried on beyond their bytes."""
+
+    @property
+    def spot(self) -> Spot:
+        """The last boundary that was met."""
+        return self._boundary(self._edge)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The order of :attr:`spot`, which is quicker to tell than all of it."""
+        return places.file_number(self._file), self._edge
 
     @property
     def idle(self) -> bool:
@@ -157,7 +169,7 @@ class LogReader:
                 self._artificial(header, data)
                 continue
             start = self._stands(header)
-            if start >= self.spot.offset or self._file != self.spot.file:
+            if start >= self._origin.offset or self._file != self._origin.file:
                 yield from self._event(header, data, start)
         self._settle()
         yield from self._flush()
@@ -165,20 +177,19 @@ class LogReader:
     def _settle(self) -> None:
         """Between transactions the place is behind whatever came, were it only the head of a new file."""
         if self._group is None and self._at is None and not self.finished:
-            self.spot = self._here()
-            self.finished = self._until is not None and self.spot.order >= self._until
+            self._edge = self._offset
+            self.finished = self._until is not None and self.order >= self._until
 
     def _describe(self, event: bytes, header: Header) -> None:
         self._description = events.read_format_description(event)
         self._maps.clear()
-        if self.spot.file == self._file and self.spot.created and self.spot.created != header.timestamp:
+        if self._file == self._origin.file and self._origin.created not in (0, header.timestamp):
             raise LostPlaceError(
                 f"the server's binlog {shown(self._file)} is not the one that was read before: the logs were reset"
             )
         self._created = header.timestamp
-        if self.spot.file == self._file:
-            self.spot = replace(self.spot, created=header.timestamp)
-            self._start = replace(self._start, position=self.spot.text()) if self._run is None else self._start
+        if self._run is None and self._group is None:
+            self._start = self.spot.place(self.previous, self._resume_after)
         if header.next_position:
             self._offset = max(self._offset, header.next_position)
 
@@ -194,8 +205,9 @@ class LogReader:
             self._offset = rotate.position  # the file that was asked for, perhaps from its start
             return
         self._file, self._offset, self._created = rotate.file, rotate.position, 0
-        if self._group is None:
-            self.spot = replace(self._here(), created=0)
+        if self._group is not None:
+            raise DecodeError("a file of the binlog ends in the middle of a transaction")
+        self._edge = self._offset
 
     def _stands(self, header: Header) -> int:
         """Where the event begins. Offsets in events have 32 bits; files may be longer."""
@@ -259,7 +271,7 @@ class LogReader:
     # ------------------------------------------------------------ transactions
 
     def _begin(self, header: Header, data: bytes, start: int) -> None:
-        self._group = group = Group(self._boundary(start), self.previous)
+        self._group = group = Group(start, self.previous)
         if header.kind == events.MARIADB_GTID:
             told = gtid_events.read_mariadb_gtid(header, data, self._described)
             group.begun, group.kept, group.gtid = not told.standalone, told.prepared, told.text
@@ -272,7 +284,7 @@ class LogReader:
     def _joined(self, start: int) -> Group:
         """The transaction under way; servers before 5.7 may begin one without a word."""
         if self._group is None:
-            self._group = Group(self._boundary(start), self.previous)
+            self._group = Group(start, self.previous)
         return self._group
 
     def _query(self, data: bytes, start: int) -> Iterator[Rows | Question]:
@@ -317,12 +329,12 @@ class LogReader:
         group, self._group = self._group, None
         if group is not None and group.gtid:
             self._done.add(group.gtid)
-        self.spot = self._here()
+        self._edge = self._offset
         if self.sought is not None and self.met is None and self.previous < self.sought <= self.spot.number:
             # A snapshot's own number is that of the boundary it shows.
             self.met = self.spot.place(self.sought) if self.sought == self.spot.number else None
             self.finished = True
-        if self._until is not None and self.spot.order >= self._until:
+        if self._until is not None and self.order >= self._until:
             self.finished = True
         run = self._run
         if run is None:
@@ -331,19 +343,20 @@ class LogReader:
         if timed or len(run) >= self._chunk:
             yield from self._flush(group)
 
-    def _here(self) -> Spot:
-        return self._boundary(self._offset)
-
     def _boundary(self, offset: int) -> Spot:
-        created = self._created or (self.spot.created if self._file == self.spot.file else 0)
+        """A boundary in the file that is read. While a transaction is under way, what was done is what was before it."""
         return replace(
-            self.spot,
+            self._origin,
             file=self._file,
             offset=offset,
-            created=created,
+            created=self._created,
             gtid=self._done.text,
             prepared=self._done.prepared,
         )
+
+    def _restart(self, group: Group) -> Place:
+        """Where a transaction under way can be read again from."""
+        return self._boundary(group.offset).place(group.previous, self._resume_after)
 
     # ------------------------------------------------------------ prepared transactions
 
@@ -353,7 +366,7 @@ class LogReader:
             self.finished = True  # all of it was read
             return
         xid = told.xid.text
-        self._done.prepare(xid, group.start.file, group.start.offset)
+        self._done.prepare(xid, self._file, group.offset)
         if told.one_phase and group.kept:
             yield from self._committed(xid, start)
         yield from self._end()
@@ -365,7 +378,7 @@ class LogReader:
         if place is None:
             raise self._lost("a prepared transaction (XA) was committed whose changes lie before the place read from")
         yield from self._flush()
-        spot = replace(self.spot, file=place[0], offset=place[1], created=0, gtid="", prepared={})
+        spot = replace(self._origin, file=place[0], offset=place[1], created=0, gtid="", prepared={})
         inner = LogReader(
             self._versions,
             spot,
@@ -375,8 +388,8 @@ class LogReader:
             numbered=self._numbered,
             chunk=self._chunk,
         )
-        inner._at = places.derived(self._file, start, self.spot.base)
-        inner._start = group.start.place(group.previous, self._resume_after)
+        inner._at = places.derived(self._file, start, self._origin.base)
+        inner._start = self._restart(group)
         yield Prepared(spot, inner)
         self.previous = inner.previous
         group.touched = group.touched or inner.previous > group.previous
@@ -405,7 +418,7 @@ class LogReader:
         if self.sought is None and partial:
             afters = yield from self._completed(version, befores, afters)
         group.touched = True
-        number = self._at if self._at is not None else places.derived(self._file, start, self.spot.base)
+        number = self._at if self._at is not None else places.derived(self._file, start, self._origin.base)
         first = max(self.previous + 1, number)
         if self.sought is not None:
             self._seek(group, first, first + len(befores) + len(afters) - 1)
@@ -415,7 +428,7 @@ class LogReader:
         if self._run is None:
             self._run = Run(version)
             if self._at is None:
-                self._start = group.start.place(group.previous, self._resume_after)
+                self._start = self._restart(group)
         self.previous = self._run.add(header.operation, befores, afters, first)
         self._run.partial = self._run.partial or partial
         if len(self._run) >= self._chunk:
@@ -425,7 +438,7 @@ class LogReader:
         """See whether the number sought is one of these images'."""
         assert self.sought is not None
         if first <= self.sought <= last:
-            self.met = group.start.place(group.previous, self.sought)
+            self.met = replace(self._restart(group), resume_after=self.sought)
         self.previous = last
         self.finished = self.finished or last >= self.sought
 
@@ -462,7 +475,7 @@ class LogReader:
         if self._group is None:
             end = self.spot.place(self.previous)
         else:
-            end = self._group.start.place(self._group.previous, self.previous)
+            end = replace(self._restart(self._group), resume_after=self.previous)
         writer = Writer(self._numbered, self._resume_after, *_facts(group or self._group))
         parts = writer.write(run)
         for part in parts:
@@ -478,14 +491,14 @@ class LogReader:
                 source_time=self._time,
                 refused=part.refused,
             )
-        self._told = self.spot.order
+        self._told = self.order
 
     def _moved(self, boundary: bool) -> Iterator[Rows]:
         """A word that the place has moved on, where other tables fill the log."""
-        file, offset = self.spot.order
+        file, offset = self.order
         if not boundary or (file == self._told[0] and offset - self._told[1] < _MOVED):
             return
-        self._told = self.spot.order
+        self._told = self.order
         yield self.nothing()
 
     def nothing(self, *, at_end: bool = False) -> Rows:
@@ -496,9 +509,8 @@ class LogReader:
     def _lost(self, what: str) -> LostPlaceError:
         """What is lost lies in the transaction under way; the log goes on behind it, and so can the sync."""
         error = LostPlaceError(what, where=f"{self._file}:{self._offset}")
-        error.place = replace(self._here(), gtid=self._done.with_(self._group.gtid if self._group else "")).place(
-            self.previous
-        )
+        gtid = self._done.with_(self._group.gtid if self._group else "")
+        error.place = replace(self._boundary(self._offset), gtid=gtid).place(self.previous)
         return error
 
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Finding, Level
-from fuagent.sources.mysql.columns import pieces
 from fuagent.sources.mysql.link import Address, Link, RawRow
 from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.tables import Layout, layouts
@@ -59,7 +58,7 @@ class Picture:
         await self.held.aclose()
 
     async def rows(self, chunk: int) -> AsyncGenerator[tuple[Layout, list[RawRow]], None]:
-        """All rows as tuples of pieces, table by table, at most ``chunk`` at a time.
+        """All rows as the server sends them, table by table, at most ``chunk`` at a time.
 
         Raises:
             TryAgainError: a table was changed under the picture; the rows so far are worth nothing.
@@ -70,7 +69,7 @@ class Picture:
             await self.link.rows("SAVEPOINT fuagent")
             async with aclosing(self.link.raw(_selecting(layout), chunk)) as some:
                 async for rows in some:
-                    yield layout, pieces(layout.columns, rows)
+                    yield layout, rows
             if await layouts(self.beside, (layout.name,), self.database) != [layout]:
                 raise _changed(layout, self.link.where)
             await self.link.rows("ROLLBACK TO SAVEPOINT fuagent")

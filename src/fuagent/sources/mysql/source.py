@@ -236,19 +236,19 @@ class MySQL:
         quiet = 0
         while not reader.finished:
             if not told and reader.idle and not await dump.more():
-                if reader.spot.order >= end:
+                if reader.order >= end:
                     told = True
                     yield reader.nothing(at_end=True)
                 else:
                     end = (await self._finder().end(0)).order
-            before = reader.spot.order
+            before = reader.order
             arrived = await dump.events()
             async with aclosing(self._fed(reader, arrived)) as found:
                 async for rows in found:
                     told = False
                     yield rows
             self._say(reader)
-            quiet = quiet + 1 if reader.idle and reader.spot.order == before else 0
+            quiet = quiet + 1 if reader.idle and reader.order == before else 0
             if quiet > 1:
                 await self._still_there(reader)
 
@@ -256,9 +256,9 @@ class MySQL:
         """See, where signs of life alone arrive, that the log is still the one that is read: a server whose
         logs were reset goes on sending them for the old one, for ever."""
         end = await self._finder().end(0)
-        if end.order == reader.spot.order:
+        if end.order == reader.order:
             return
-        if end.order < reader.spot.order:
+        if end.order < reader.order:
             raise LostPlaceError("the server's binlogs were reset (RESET MASTER)", where=self._opened.where)
         raise TryAgainError(
             "the binlog goes on, but its changes do not arrive; reading begins anew", where=self._opened.where
@@ -337,7 +337,7 @@ class MySQL:
         )
 
     def _encoder(self, layout: Layout) -> Encoder:
-        return compile_pieces(self._specs[layout.name])
+        return compile_pieces(self._specs[layout.name], [one.convert for one in layout.columns])
 
     # ------------------------------------------------------------ single rows
 

@@ -86,6 +86,10 @@ class Version:
             return befores, afters
         return [self.kept(row) for row in befores], [self.kept(row) for row in afters]
 
+    def held(self, present: bytes) -> bool:
+        """Whether images with this bitmap hold every column."""
+        return int.from_bytes(present, "little").bit_count() >= len(self.columns)
+
     def key(self, row: Row) -> Row:
         """The key of a row; ABSENT in it where the image does not hold it."""
         return tuple(row[place] for place in self.keys)
@@ -116,6 +120,8 @@ class Versions:
         self._folds = folds
         self._met: dict[bytes, Version | None] = {}
         self._last: dict[Name, Version] = {}
+        self._changed: set[Name] = set()
+        """Tables whose change was read in the log, and of which no rows came since."""
         self._count = 0
 
     def find(self, body: bytes, time: int, *, mariadb: bool) -> Version | Unknown | None:
@@ -182,11 +188,13 @@ class Versions:
             _taking(kept) if len(kept) < len(columns) else None,
         )
         self._met[unknown.body[_UNSAID:]] = self._last[unknown.name] = version
+        self._changed.discard(unknown.name)
         return version
 
     def forget(self, name: Name) -> None:
         """The table was changed: whatever comes of it is looked up anew."""
         self._met = {body: version for body, version in self._met.items() if version is None or version.name != name}
+        self._changed.add(name)
 
     def _columns(
         self, unknown: Unknown, told: Sequence[ImageColumn], spec: TableSpec
@@ -195,7 +203,7 @@ class Versions:
         by_name = {one.column.name: one for one in declared}
         if all(image.name is not None for image in told):
             return [self._known(image, by_name.get(image.name or "")) for image in told]
-        _trusted(unknown, told, declared, spec)
+        _trusted(unknown, told, declared, spec, known=unknown.name in self._changed)
         for image, one in zip(told, declared, strict=True):
             _legible(image, one, spec)
         return [
@@ -231,12 +239,18 @@ def _encoder(spec: TableSpec, table: Table, layout: Layout | None) -> Encoder | 
         return None
 
 
-def _trusted(unknown: Unknown, told: Sequence[ImageColumn], declared: Sequence[Declared], spec: TableSpec) -> None:
-    """Without names of columns, see that the table as it stands is the one whose rows these are."""
+def _trusted(
+    unknown: Unknown, told: Sequence[ImageColumn], declared: Sequence[Declared], spec: TableSpec, *, known: bool
+) -> None:
+    """Without names of columns, see that the table as it stands is the one whose rows these are.
+
+    Times are whole seconds. In the very second of the change, rows may be from before it, unless the log has just
+    told of the change: ``known``.
+    """
     label = shown(spec.table.label)
     if len(told) != len(declared) or not all(map(alike, told, declared)):
         what = f"rows of table {label} in the binlog have other columns than the table has now"
-    elif unknown.changed is not None and unknown.changed > unknown.time:
+    elif unknown.changed is not None and unknown.changed > unknown.time - (not known):
         what = f"table {label} was changed after rows that are still to be read, and the binlog does not name their columns"
     else:
         return

@@ -9,6 +9,7 @@ from mysql_links import BASE, address, as_root, layouts_of, scripted
 from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Level
 from fuagent.sources.mysql import snapshot
+from fuagent.sources.mysql.columns import pieces
 from fuagent.sources.mysql.server import server as facts
 from harness.mysql_wire import Error, Ok
 
@@ -20,7 +21,7 @@ async def rows_of(picture, chunk=1000):
     """All rows by table."""
     found = {}
     async for layout, rows in picture.rows(chunk):
-        found.setdefault(layout.table.label, []).extend(rows)
+        found.setdefault(layout.table.label, []).extend(pieces(layout.columns, rows))
     return found
 
 
