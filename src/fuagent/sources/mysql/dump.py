@@ -42,6 +42,7 @@ _LOST = {
     ),
     "the server's binlog ends before the place that was delivered up to: it lost its tail, or was restored": (
         "impossible position",
+        "position > file size",
         "exceeds the current",
         "truncated in the middle",
         "diverged",
