@@ -274,6 +274,7 @@ def insert(cursor, name, rows, first):
 async def told(database, name, rows, into=insert):
     """These rows written before a snapshot and read by it; written after it, and read from the log; then deleted."""
     with database.connect() as session, session.cursor() as cursor:
+        cursor.execute("SET SESSION timestamp = UNIX_TIMESTAMP() + 60")  # plainly later than the table was made
         into(cursor, name, rows, 1)
         async with following(database, name, chunk_rows=50) as source:
             picture = await pictured(source)
