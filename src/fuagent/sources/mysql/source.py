@@ -195,7 +195,7 @@ class MySQL:
             if self._link is link:
                 async with self._asking:
                     with suppress(FuagentError):
-                        await link.rows("DO RELEASE_LOCK(%s)", (name,))
+                        await link.rows("DO RELEASE_LOCK(%s)", (name,), within=self._options.heartbeat)
 
     async def stream(
         self, place: Place, until: str | None = None, *, numbered: bool = True
