@@ -196,6 +196,7 @@ class Finder:
         if alone and reader.carried:
             raise LostPlaceError("compressed changes in the binlog prove no number by itself", where=self.link.where)
         if reader.met is None:
-            where = "lies beyond the end of the binlog" if reader.previous < index else "falls between two changes"
+            beyond = max(reader.previous, reader.spot.number) < index
+            where = "lies beyond the end of the binlog" if beyond else "falls between two changes"
             raise LostPlaceError(f"index {index} {where}: it is not one of this log's", where=self.link.where)
         return reader.met

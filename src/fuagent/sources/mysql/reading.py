@@ -158,21 +158,28 @@ class LogReader:
         for event in arrived:
             if self.finished:
                 break
-            if len(event) < events.HEADER.size:
-                raise DecodeError("an event of the binlog is shorter than its header")
-            header = Header(*events.HEADER.unpack_from(event))
-            if header.kind == events.FORMAT_DESCRIPTION:
-                self._describe(event, header)
-                continue
-            data = events.body(event, self._description)
-            if header.flags & events.ARTIFICIAL_F or not header.next_position or header.kind in _SIGNS:
-                self._artificial(header, data)
-                continue
-            start = self._stands(header)
-            if start >= self._origin.offset or self._file != self._origin.file:
-                yield from self._event(header, data, start)
+            try:
+                yield from self._one(event)
+            except LostPlaceError:
+                yield from self._flush()  # what came before the loss is delivered
+                raise
         self._settle()
         yield from self._flush()
+
+    def _one(self, event: bytes) -> Iterator[Rows | Question]:
+        if len(event) < events.HEADER.size:
+            raise DecodeError("an event of the binlog is shorter than its header")
+        header = Header(*events.HEADER.unpack_from(event))
+        if header.kind == events.FORMAT_DESCRIPTION:
+            self._describe(event, header)
+            return
+        data = events.body(event, self._description)
+        if header.flags & events.ARTIFICIAL_F or not header.next_position or header.kind in _SIGNS:
+            self._artificial(header, data)
+            return
+        start = self._stands(header)
+        if start >= self._origin.offset or self._file != self._origin.file:
+            yield from self._event(header, data, start)
 
     def _settle(self) -> None:
         """Between transactions the place is behind whatever came, were it only the head of a new file."""
@@ -300,6 +307,7 @@ class LogReader:
             yield from self._end()
         elif found.kind is Effect.ROLLBACK:
             if group.touched:
+                self._run = None if self._run is None else _up_to(self._run, group.previous)
                 raise self._lost("a transaction in the binlog was rolled back after its changes were written there")
             if found.ends:
                 yield from self._end()
@@ -524,6 +532,13 @@ def _images(version: Version, header: rows.RowsHeader, data: bytes) -> tuple[lis
         return version.updates(header.present, header.present_after, data, header.start, partial=header.partial)
     found = version.rows(header.present, data, header.start)
     return ([], found) if header.operation == rows.INSERT else (found, [])
+
+
+def _up_to(run: Run, number: int) -> Run | None:
+    """The changes numbered so or lower; None where there are none."""
+    kept = len(run) - len(run.behind(number))
+    operations, befores, afters = run.operations[:kept], run.befores[:kept], run.afters[:kept]
+    return Run(run.version, operations, befores, afters, run.numbers[:kept], run.partial) if kept else None
 
 
 def _merged(before: Row, after: Row) -> Row:

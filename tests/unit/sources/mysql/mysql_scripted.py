@@ -15,14 +15,13 @@ import pytest
 from fuagent.model import Column, Credential, Deletes, Kind, Mapping, Rows, Secret, Table, TableSpec
 from fuagent.sources.mysql import MySQL
 from fuagent.sources.mysql.columns import Said, declare
-from fuagent.sources.mysql.places import MAGIC, Spot
+from fuagent.sources.mysql.places import FILE, MAGIC, Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Reread
 from fuagent.sources.mysql.tables import Layout, Name
 from fuagent.sources.mysql.versions import Unknown, Versions
 from fuagent.testing.source_kit import SourceKit
 from fuagent.wire.mysql import events
 from fuagent.wire.mysql.gtids import GtidSet
-from harness.binlog_feed import split
 from harness.mariadb import PASSWORD, USER
 from harness.mysql_wire import Ok
 
@@ -308,4 +307,4 @@ def start(file="binlog.000001", previous=0, **rest):
     return Spot(file, rest.pop("offset", MAGIC), 1, UUID_A, **rest).place(previous)
 
 
-__all__ = ["split"]
+__all__ = ["FILE"]

@@ -305,7 +305,8 @@ def test_an_incident_loses_the_place(made_up):
         log.add(events.INCIDENT, body)
     end = log.end
     with pytest.raises(LostPlaceError, match=r"lacks changes \(incident: burnt\)") as raised:
-        drained(reader(log), sent(log))
+        drained(reader(log), sent(log), found=(found := []))
+    assert [one["id"] for one in told(found)] == [1]
     assert places.read(raised.value.place.position) == Spot(log.file, end, created=BEGUN, gtid=f"{UUID_A}:1")
 
 
@@ -366,16 +367,24 @@ def test_another_file_of_the_same_name():
 
 
 def test_rows_that_were_rolled_back():
-    """A transaction that ends so after rows of the sync may have left some: the place is lost."""
+    """A transaction that ends so after rows of the sync may have left some: the place is lost. They are not given."""
     log = Log()
-    log.gtid(1)
+    log.transaction(1, (1, "a"))
+    log.gtid(2)
     log.query("BEGIN")
     log.map()
-    log.insert((1, "a"))
+    log.insert((2, "b"))
     log.query("ROLLBACK")
+    found = []
     with pytest.raises(LostPlaceError, match="rolled back") as raised:
-        drained(reader(log), sent(log))
-    assert places.read(raised.value.place.position).gtid == f"{UUID_A}:1"
+        drained(reader(log), sent(log), found=found)
+    assert [one["id"] for one in told(found)] == [1]
+    assert places.read(raised.value.place.position).gtid == f"{UUID_A}:1-2"
+
+    alone = sent(log)[:2] + sent(log)[-5:]
+    with pytest.raises(LostPlaceError, match="rolled back"):
+        drained(reader(log), alone, found=(nothing := []))
+    assert nothing == []
 
 
 @pytest.mark.parametrize("table", ["t", "other"])
