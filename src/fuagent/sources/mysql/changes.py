@@ -47,6 +47,13 @@ class Run:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def cut(self, count: int) -> Run:
+        """Keep the first ``count`` changes; gives the others."""
+        operations, befores, afters = self.operations[count:], self.befores[count:], self.afters[count:]
+        rest = Run(self.version, operations, befores, afters, self.numbers[count:], self.partial)
+        del self.operations[count:], self.befores[count:], self.afters[count:], self.numbers[count:]
+        return rest
+
     def behind(self, number: int) -> Run:
         """The changes whose last image is numbered above ``number``."""
         kept = [place for place, at in enumerate(self.numbers) if at > number]

@@ -422,7 +422,7 @@ class LogReader:
         if version is None or (group.kept and self._at is None):
             return
         befores, afters = _images(version, header, data)
-        partial = bool(afters) and not all(map(whole, afters))
+        partial = bool(afters) and not version.held(header.present_after or header.present)
         if self.sought is None and partial:
             afters = yield from self._completed(version, befores, afters)
         group.touched = True
@@ -437,10 +437,16 @@ class LogReader:
             self._run = Run(version)
             if self._at is None:
                 self._start = self._restart(group)
-        self.previous = self._run.add(header.operation, befores, afters, first)
-        self._run.partial = self._run.partial or partial
-        if len(self._run) >= self._chunk:
+        run = self._run
+        self.previous = run.add(header.operation, befores, afters, first)
+        run.partial = run.partial or partial
+        # A run that is full waits for what comes behind it: that may be the end of its transaction.
+        while len(run) > self._chunk:
+            rest = run.cut(self._chunk)
             yield from self._flush()
+            self._run = run = rest
+            if self._at is None:
+                self._start = self._restart(group)
 
     def _seek(self, group: Group, first: int, last: int) -> None:
         """See whether the number sought is one of these images'."""
@@ -483,7 +489,7 @@ class LogReader:
         if self._group is None:
             end = self.spot.place(self.previous)
         else:
-            end = replace(self._restart(self._group), resume_after=self.previous)
+            end = replace(self._restart(self._group), resume_after=run.numbers[-1])
         writer = Writer(self._numbered, self._resume_after, *_facts(group or self._group))
         parts = writer.write(run)
         for part in parts:
