@@ -291,7 +291,9 @@ class MySQL:
         async with self._asking:
             if isinstance(question, Unknown):
                 found = await tables.layouts(self._opened, [question.name], self._reached.database)
-                question.layout = found[0] if found else None
+                # While it is altered a table may not be seen; then what it was has to do.
+                known = self._layouts.get(self._prepared.label(question.name))
+                question.layout = found[0] if found else known
                 question.changed = await tables.changed(self._opened, question.name)
             elif isinstance(question, Reread):
                 layout = question.version.layout

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from fuagent.encode.shown import shown
-from fuagent.errors import HaltSyncError
+from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Table
 from fuagent.sources.mysql.columns import Declared, Said, declare, quote
 from fuagent.sources.mysql.link import Link, Row
@@ -195,11 +195,15 @@ async def layouts(link: Link, names: Sequence[Name], database: str) -> list[Layo
 
     Raises:
         HaltSyncError: a column has a type that is not known.
+        TryAgainError: a table is being altered, and was seen in part.
     """
     facts: dict[Name, _Facts] = {}
     for schema in dict.fromkeys(name.schema for name in names):
         tables = sorted({name.table for name in names if name.schema == schema})
         await _gather(link, schema, tables, facts)
+    for name, one in facts.items():
+        if one.keyed and not one.indexes:
+            raise TryAgainError(f"table {shown(name.table)} is being altered; it is looked at again", where=link.where)
     return [_layout(name, facts[name], database) for name in names if name in facts and facts[name].columns]
 
 
@@ -218,6 +222,8 @@ class _Facts:
     estimate: int | None
     columns: list[Said] = field(default_factory=list)
     json: set[str] = field(default_factory=set)
+    keyed: bool = False
+    """Whether a column says that it belongs to the key."""
     indexes: dict[str, list[str | None]] = field(default_factory=dict)
     """Unique ones: their columns, None for a part of a column or an expression."""
 
@@ -225,7 +231,7 @@ class _Facts:
 _TABLES = "SELECT TABLE_NAME, ENGINE, TABLE_ROWS FROM information_schema.TABLES"
 _COLUMNS = (
     "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, COLLATION_NAME, EXTRA, "
-    "CHARACTER_MAXIMUM_LENGTH FROM information_schema.COLUMNS"
+    "CHARACTER_MAXIMUM_LENGTH, COLUMN_KEY FROM information_schema.COLUMNS"
 )
 _INDEXES = "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS"
 _CHECKS = (
@@ -247,7 +253,8 @@ async def _gather(link: Link, schema: str, tables: Sequence[str], facts: dict[Na
         if table in tables:
             facts[Name(schema, table)] = _Facts(engine or "", None if estimate is None else int(estimate))
     for one, row in await ask(_COLUMNS, " ORDER BY TABLE_NAME, ORDINAL_POSITION"):
-        one.columns.append(_said(row))
+        one.columns.append(_said(row[:-1]))
+        one.keyed = one.keyed or row[-1] == "PRI"
     for one, (index, column, part) in await ask(
         _INDEXES, " AND NON_UNIQUE = 0 ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"
     ):

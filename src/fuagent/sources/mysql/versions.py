@@ -170,8 +170,7 @@ class Versions:
         kept = [place for place, (image, _) in enumerate(columns) if not (image.name or "").startswith(_HIDDEN)]
         model = tuple(columns[place][1] for place in kept)
         names = [column.name for column in model]
-        key = unknown.layout.table.key if unknown.layout else spec.table.key
-        key = key if set(key) <= set(names) else ()
+        key = _key(spec, unknown.layout, [columns[place][0] for place in kept])
         table = replace(spec.table, columns=model, key=key)
         last = self._last.get(unknown.name)
         if last is None or last.table != table:
@@ -237,6 +236,16 @@ def _encoder(spec: TableSpec, table: Table, layout: Layout | None) -> Encoder | 
         if layout is not None and [one.column.name for one in layout.columns] == [one.name for one in table.columns]:
             raise
         return None
+
+
+def _key(spec: TableSpec, layout: Layout | None, told: Sequence[ImageColumn]) -> tuple[str, ...]:
+    """By what rows are told apart: as when the sync was prepared, for the service knows them by that; else by what is left.
+
+    information_schema may know of no index while the table is being altered, so its word is not the first.
+    """
+    names = {image.name for image in told} if told and told[0].name is not None else None
+    keys = (spec.table.key, layout.table.key if layout else (), tuple(image.name or "" for image in told if image.key))
+    return next((key for key in keys if key and (names is None or names.issuperset(key))), ())
 
 
 def _trusted(

@@ -261,7 +261,7 @@ def says(server, *, variables=None, tables=None, schema="shop"):
     server.rows(r"SELECT SCHEMA_NAME.*", ["SCHEMA_NAME"], ("information_schema",), (schema,))
     server.rows(r"SELECT TABLE_NAME, TABLE_TYPE.*", ["n", "t"], *((table, "BASE TABLE") for table in tables))
     server.rows(r"SELECT TABLE_NAME, ENGINE.*", ["n", "e", "r"], *((table, "InnoDB", 3) for table in tables))
-    server.rows(r"SELECT TABLE_NAME, COLUMN_NAME.*", [*"abcdefghi"], *columns)
+    server.rows(r"SELECT TABLE_NAME, COLUMN_NAME.*", [*"abcdefghij"], *((*column, "") for column in columns))
     keys = [(table, "PRIMARY", described[0][0], None) for table, described in tables.items()]
     server.rows(r"SELECT TABLE_NAME, INDEX_NAME.*", ["n", "i", "c", "s"], *keys)
     server.rows(r"SELECT UNIX_TIMESTAMP\(CREATE_TIME\).*", ["t"], (1_500_000_000,))

@@ -155,7 +155,7 @@ async def test_rows_in_part_of_a_table_that_is_gone(database):
         place = await standing(source)
         session(database, "SET SESSION binlog_row_image = MINIMAL", "INSERT INTO t (id) VALUES (3)", "DROP TABLE t")
 
-        with pytest.raises(HaltSyncError, match="table t is gone, and its rows lack columns"):
+        with pytest.raises(HaltSyncError, match="a table is not there any more"):
             await changes(source, place)
 
 
