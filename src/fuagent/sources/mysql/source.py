@@ -249,15 +249,15 @@ class MySQL:
                     yield rows
             self._say(reader)
             quiet = quiet + 1 if reader.idle and reader.order == before else 0
-            if quiet > 1:
-                await self._still_there(reader)
+            if quiet > 1 and not await dump.more():
+                await self._still_there(dump, reader)
 
-    async def _still_there(self, reader: LogReader) -> None:
+    async def _still_there(self, dump: Dump, reader: LogReader) -> None:
         """See, where signs of life alone arrive, that the log is still the one that is read: a server whose
         logs were reset goes on sending them for the old one, for ever."""
         end = await self._finder().end(0)
-        if end.order == reader.order:
-            return
+        if end.order == reader.order or await dump.more():
+            return  # all is there, or something was committed meanwhile and is on its way
         if end.order < reader.order:
             raise LostPlaceError("the server's binlogs were reset (RESET MASTER)", where=self._opened.where)
         raise TryAgainError(
