@@ -27,6 +27,7 @@ _GRANT = re.compile(r"GRANT (.+?) ON (.+?) TO ", re.DOTALL)
 _FOREIGN = re.compile(
     r"^\s*(?:CONSTRAINT `(?:[^`]|``)*` )?FOREIGN KEY \(.*\) ON (?:DELETE|UPDATE) (?:CASCADE|SET)", re.MULTILINE
 )
+_OLD_FRACTION = re.compile(r"\([1-6]\) /\* mariadb-5\.3 \*/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,15 @@ async def _table(link: Link, one: Layout, granted: Granted) -> list[Finding]:
 
 
 def _kept(one: Layout, label: str, where: str) -> Iterator[Finding]:
+    old = [column.name for column in one.table.columns if _OLD_FRACTION.search(column.type)]
+    if old:
+        yield Finding(
+            Level.ERROR,
+            where,
+            f"column {shown(old[0])} of table {label} has fractions of seconds in the format of MariaDB 5.3, which cannot "
+            "be read from the binlog.",
+            f"SET GLOBAL mysql56_temporal_format = ON; ALTER TABLE {shown(one.name.quoted)} FORCE;",
+        )
     if not one.table.key:
         yield Finding(
             Level.WARNING,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fuagent.model import Column, Kind
 from fuagent.sources.mysql.columns import Declared
 from fuagent.wire.mysql import tablemap as tm
@@ -35,6 +37,9 @@ _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longte
 _BYTES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 _OWN = frozenset({"uuid", "inet4", "inet6", "vector"})
 """Types of MariaDB that come as strings of bytes."""
+_OLD = frozenset({tm.TIME, tm.DATETIME, tm.TIMESTAMP})
+"""Formats that came before those with fractions; MariaDB kept fractions in others of the same types."""
+_DIGITS = re.compile(r"[a-z]+\(([1-6])\)")
 _KINDS = {
     **dict.fromkeys((tm.TINY, tm.SHORT, tm.INT24, tm.LONG, tm.LONGLONG, tm.BIT, tm.YEAR), Kind.INTEGER),
     tm.NEWDECIMAL: Kind.DECIMAL,
@@ -62,6 +67,12 @@ def alike(image: ImageColumn, declared: Declared) -> bool:
     if image.collation is None:
         return word in _TEXTS | _BYTES | _OWN
     return word in (_BYTES | _OWN if image.collation == BINARY else _TEXTS)
+
+
+def fraction(image: ImageColumn, declared: Declared) -> int:
+    """The metadata of a column; of a date or time in an old format its fraction digits, which table maps leave out."""
+    digits = _DIGITS.match(declared.column.type) if image.type in _OLD else None
+    return int(digits[1]) if digits else image.meta
 
 
 def inferred(image: ImageColumn) -> Column:

@@ -18,7 +18,7 @@ from fuagent.encode.shown import shown
 from fuagent.errors import DecodeError, HaltSyncError
 from fuagent.model import Column, Deletes, Table, TableSpec
 from fuagent.sources.mysql.columns import Declared
-from fuagent.sources.mysql.kinds import BINARY, alike, inferred
+from fuagent.sources.mysql.kinds import BINARY, alike, fraction, inferred
 from fuagent.sources.mysql.tables import Layout, Name
 from fuagent.wire.mysql import charsets, images, tablemap
 from fuagent.wire.mysql.images import ABSENT, Row
@@ -218,7 +218,14 @@ class Versions:
             collation = self._collation(declared)
         unsigned = declared.unsigned if image.unsigned is None else image.unsigned
         labels = image.labels or tuple(label.encode() for label in declared.labels) or None
-        completed = replace(image, declared=declared.declared, unsigned=unsigned, collation=collation, labels=labels)
+        completed = replace(
+            image,
+            meta=fraction(image, declared),
+            declared=declared.declared,
+            unsigned=unsigned,
+            collation=collation,
+            labels=labels,
+        )
         return completed, replace(declared.column, nullable=image.nullable)
 
     def _collation(self, declared: Declared) -> int | None:

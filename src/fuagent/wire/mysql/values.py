@@ -235,7 +235,7 @@ def _old(codes: str, decode: Callable[..., bytes | None]) -> Callable[[ImageColu
         if column.meta:
             raise DecodeError(
                 "A date or time with a fraction is kept in an old format of MariaDB.",
-                fix="run ALTER TABLE … FORCE on its table, with mysql56_temporal_format=ON.",
+                fix="run ALTER TABLE … FORCE on its table, with mysql56_temporal_format = ON; then take a snapshot.",
             )
         return Recipe(codes, "{f}({0})", (decode,))
 

@@ -348,6 +348,27 @@ async def test_rows_from_before_an_alter_are_read_as_they_were(database):
     assert [one.version for one in rows if one.rows] == [1, 2, 3, 4, 5]
 
 
+async def test_times_in_the_old_format_of_mariadb(server, database):
+    """Are read where they have no fraction; with one the sync stops, for their width is not told."""
+    server.execute("SET GLOBAL mysql56_temporal_format = OFF")
+    try:
+        database.execute("CREATE TABLE t (id INT PRIMARY KEY, a DATETIME, b TIME, c TIMESTAMP NULL)")
+        database.execute("CREATE TABLE u (id INT PRIMARY KEY, a DATETIME(3))")
+    finally:
+        server.execute("SET GLOBAL mysql56_temporal_format = ON")
+    async with following(database, "t", "u") as source:
+        place = await standing(source)
+        database.execute("INSERT INTO t VALUES (1, '2020-02-03 04:05:06', '-12:13:14', '2021-02-03 04:05:06')")
+        assert await changes(source, place) == [
+            ("t", {"id": 1, "a": "2020-02-03T04:05:06", "b": "-12:13:14", "c": "2021-02-03T04:05:06Z"})
+        ]
+        database.execute("INSERT INTO u VALUES (1, '2020-02-03 04:05:06.789')")
+        with pytest.raises(HaltSyncError, match="with a fraction is kept in an old format") as raised:
+            await changes(source, place)
+
+    assert "FORCE" in raised.value.fix
+
+
 async def test_a_changed_key_is_two_events_and_cascades_are_the_parents_alone(database):
     """What the server does to children by itself is in no log: check says so."""
     database.execute(SMALL)

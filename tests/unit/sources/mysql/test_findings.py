@@ -88,6 +88,23 @@ async def test_tables_are_looked_at(opened, link, database):
     assert f"GRANT LOCK TABLES ON `{database.name}`.* TO '{USER}'@'%';" in errors
 
 
+async def test_fractions_in_the_old_format_are_found(opened, link, database):
+    """And what is said to run makes them readable."""
+    root = await opened(as_root(database))
+    await root.rows("SET GLOBAL mysql56_temporal_format = OFF")
+    try:
+        await root.rows("CREATE TABLE old (id INT PRIMARY KEY, plain DATETIME, at TIME(2))")
+    finally:
+        await root.rows("SET GLOBAL mysql56_temporal_format = ON")
+    [said] = await checked(link, database.name)
+
+    assert said.level is Level.ERROR
+    assert "column at of table old has fractions" in said.what
+    for statement in said.fix.rstrip(";").split("; "):
+        await root.rows(statement)
+    assert await checked(link, database.name) == []
+
+
 async def test_an_account_with_too_little_learns_what_to_grant(opened, link, database):
     """Reading the log, seeing its end, reading a table."""
     root = await opened(as_root(database))
