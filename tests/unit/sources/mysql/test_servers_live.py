@@ -323,6 +323,50 @@ async def test_a_server_that_says_nothing_is_tried_again(database):
         assert "not even a sign of life" in error.what
 
 
+async def test_a_reader_that_is_held_up_is_not_cut_off(database):
+    """By a service that takes nothing: the server may wait for hours, whatever its net_write_timeout."""
+    database.server.execute("SET GLOBAL net_write_timeout = 1")
+    sending = (
+        "SELECT TIME_MS FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump' AND STATE LIKE 'Writing%'"
+    )
+    try:
+        async with following(database, "t", chunk_rows=10) as source:
+            place = await standing(source)
+            session(
+                database,
+                "ALTER TABLE t ADD c LONGTEXT",
+                "INSERT INTO t SELECT seq, 0, REPEAT('x', 500000) FROM seq_1_to_60",
+            )
+            async with aclosing(source.stream(place)) as stream:
+                read = [await anext(stream)]
+                since = []
+                while not since or since[-1] - since[0] < 3000:  # what it does at once is over long before
+                    since += [at for (at,) in database.server.execute(sending)]
+                    await asyncio.sleep(0.05)
+                while not read[-1].at_end:
+                    read.append(await anext(stream))
+    finally:
+        database.server.execute("SET GLOBAL net_write_timeout = DEFAULT")
+
+    assert ids(read) == list(range(1, 61))
+
+
+async def test_what_a_session_hides_is_in_the_next_snapshot(database):
+    """sql_log_bin = 0 leaves no trace in the log: nothing comes of it until a snapshot is taken."""
+    async with following(database, "t") as source:
+        place = await standing(source)
+        session(
+            database,
+            "SET sql_log_bin = 0",
+            "INSERT INTO t VALUES (1, 1)",
+            "SET sql_log_bin = 1",
+            "INSERT INTO t VALUES (2, 2)",
+        )
+
+        assert ids(await gather(source, place)) == [2]
+        assert sorted(ids((await pictured(source, "t")).rows)) == [1, 2]
+
+
 async def test_the_log_goes_on_in_another_file(database):
     """While it is read, in the middle of nothing and between rows; sizes that the server keeps to by itself too."""
     database.server.execute("SET GLOBAL max_binlog_size = 4096")
