@@ -340,9 +340,10 @@ async def test_a_reader_that_is_held_up_is_not_cut_off(database):
             async with aclosing(source.stream(place)) as stream:
                 read = [await anext(stream)]
                 since = []
-                while not since or since[-1] - since[0] < 3000:  # what it does at once is over long before
-                    since += [at for (at,) in database.server.execute(sending)]
-                    await asyncio.sleep(0.05)
+                async with asyncio.timeout(30):
+                    while not since or since[-1] - since[0] < 3000:  # what it does at once is over long before
+                        since += [at for (at,) in database.server.execute(sending)]
+                        await asyncio.sleep(0.05)
                 while not read[-1].at_end:
                     read.append(await anext(stream))
     finally:
