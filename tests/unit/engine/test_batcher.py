@@ -163,6 +163,20 @@ def test_rows_are_cut_only_where_they_must_be():
     assert hash(both.events()) == hash((b'{"a":1}', b'{"a":2}', b'{"a":3}'))
 
 
+def test_rows_behind_a_full_parcel_stay_one_text():
+    """Nobody asks for one of them to see that none fits."""
+
+    class Whole(Texts):
+        def __getitem__(self, place):
+            raise AssertionError(place)
+
+    subject = batcher(most=2)
+    for at in (1, 2):
+        subject.add(replace(rows(b"", b"", at=at), rows=Whole(b'{"a":1},{"a":2}', 2)))
+
+    assert [parcel.count for parcel in drained(subject)] == [2, 2]
+
+
 class TestSize:
     def test_rows(self):
         """A parcel ends where its rows are many enough."""
