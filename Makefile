@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test check bench docs sweep simulate clean venv-demo venv-dev
+.PHONY: help demo test check bench docs sweep simulate soak clean venv-demo venv-dev
 
 export PYTHON
 python := .venv/bin/python
@@ -44,6 +44,13 @@ sweep: venv-dev ## Kill the agent KILLS=200 times at random moments; the report 
 simulate: venv-dev ## Play SEEDS=1000 lives of a simulated sync; the report goes to docs/evidence/
 	@mkdir -p docs/evidence
 	@$(python) tests/simulation/simulate.py --seeds $${SEEDS:-1000} --report docs/evidence/simulation.txt $(ARGS)
+
+soak: venv-dev ## Break everything around a MariaDB under load for WORKLOAD=180 seconds, with each of SEEDS="1 2 3"; report as above
+	@scripts/system-packages tests
+	@mkdir -p docs/evidence
+	@rm -f docs/evidence/mysql-workload.txt
+	@for seed in $${SEEDS:-1 2 3}; do SEED=$$seed WORKLOAD=$${WORKLOAD:-180} EVIDENCE=docs/evidence \
+		$(python) -m pytest -q -o faulthandler_timeout=$$(( $${WORKLOAD:-180} + 300 )) tests/e2e/test_mysql_workload.py $(ARGS); done
 
 clean: ## Remove .venv and everything that was made
 	@rm -rf .venv build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data
