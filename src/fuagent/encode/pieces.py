@@ -96,7 +96,7 @@ class _Shape:
             whole = BETWEEN.join(texts)
             plain = plain and b"{" not in whole
             rows = self._escaped(rows, texts, whole)
-        extras: list[Iterable[object]] = []
+        extras: list[Iterable[object]] = [whole.column(rows, at) for at, whole in self._code.wholes.items()]
         if self._code.tells:
             extras.append(_words(facts.operations))
         if self._code.made.mark is not None:

@@ -6,9 +6,9 @@ What is generated is text, yet nothing foreign is in it: columns are ``c0``, ``c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import orjson
 
@@ -19,11 +19,29 @@ from fuagent.model import Column, Fact, Kind
 
 Convert = Callable[[Any], Piece | None]
 """A column's raw value, never None, to its piece."""
+P = TypeVar("P", bound=Piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Generic[P]):
+    """A Convert that is quicker for all values of a column at once; ``many`` gets no None either."""
+
+    one: Callable[[Any], P | None]
+    many: Callable[[list[Any]], Sequence[P | None]]
+
+    def __call__(self, raw: Any) -> P | None:
+        """One value."""
+        return self.one(raw)
+
+    def column(self, rows: Sequence[Sequence[Any]], place: int) -> Sequence[P | None]:
+        """The pieces of one column of ``rows``."""
+        values = [row[place] for row in rows]
+        return [None if raw is None else self.one(raw) for raw in values] if None in values else self.many(values)
+
+
 Make = Callable[..., list[Any]]
 """Rows, and what else a comprehension names, to a list."""
 
-_UNSURE = frozenset({Kind.DATE, Kind.DATETIME, Kind.TIMESTAMP})
-"""A zero date is None, also in a column that is never NULL."""
 _TOLD = {
     Fact.OPERATION: "o",
     Fact.COMMIT_TIME: "time",
@@ -48,6 +66,8 @@ class Code:
     columns: Sequence[Column]
     cells: Sequence[Cell | None]
     converts: dict[int, Convert]
+    wholes: dict[int, Whole[Any]]
+    """The columns that are made pieces apart from their rows, and then stand beside these."""
     sent: frozenset[int]
     """The columns that are sent."""
     unsure: frozenset[int]
@@ -62,10 +82,13 @@ class Code:
         found = cells(made, columns)
         fed = [(slot.column, cell) for slot, cell in zip(made.slots, found, strict=True)]
         sent = frozenset(place for place, _ in fed if place is not None)
-        left = {place: convert for place, convert in enumerate(converts) if convert is not None and place in sent}
-        unsure = {place for place, column in enumerate(columns) if column.nullable or column.kind in _UNSURE}
+        every = {place: convert for place, convert in enumerate(converts) if convert is not None and place in sent}
         texts = {place for place, cell in fed if place is not None and cell is not None and cell.escaped}
-        return cls(made, columns, found, left, sent, frozenset(unsure | set(left)), sorted(texts), numbers)
+        wholes = {at: convert for at, convert in every.items() if isinstance(convert, Whole) and at not in texts}
+        left = {place: convert for place, convert in every.items() if place not in wholes}
+        # A zero date is None as well, but that is rare: the careful code is for it.
+        unsure = frozenset(place for place, column in enumerate(columns) if column.nullable)
+        return cls(made, columns, found, left, wholes, sent, unsure, sorted(texts), numbers)
 
     @property
     def plain(self) -> bool:
@@ -104,7 +127,7 @@ class Code:
         """Rows to events. The careful code takes None in every column, and integers of both sorts."""
         fed = [(slot.path, self._hole(number, slot, careful=careful)) for number, slot in enumerate(self.made.slots)]
         whole = nested(fed)
-        extras = []
+        extras = [f"c{place}" for place in self.wholes]
         if self.tells:
             extras.append("o")
         if self.made.mark is not None:
@@ -116,7 +139,7 @@ class Code:
         filled: list[str] = []
         values: dict[str, object] = {"T": _template(whole, filled), "digits": digits}
         values |= {f"f{number}": cell.write for number, cell in enumerate(self.cells) if cell and cell.write}
-        return self._over_rows(f"T % {_tuple(filled)}", values, extras, self.converts)
+        return self._over_rows(f"T % {_tuple(filled)}", values, extras, self.converts, beside=self.wholes)
 
     def _hole(self, number: int, slot: Slot, *, careful: bool) -> _Hole:
         if slot.fact is not None:
@@ -147,9 +170,14 @@ class Code:
         values: dict[str, object] | None = None,
         extras: Sequence[str] = (),
         converts: dict[int, Convert] | None = None,
+        beside: Collection[int] = (),
     ) -> Make:
-        """``[element for (c0, c1, …), extra, … in rows]`` where ``converts`` are applied first."""
-        columns = _tuple(f"c{place}" if place in self.sent else "_" for place in range(len(self.columns)))
+        """``[element for (c0, c1, …), extra, … in rows]`` where ``converts`` are applied first.
+
+        The columns ``beside`` are among the extras, and their places in the row are passed over.
+        """
+        named = self.sent.difference(beside)
+        columns = _tuple(f"c{place}" if place in named else "_" for place in range(len(self.columns)))
         target = ", ".join([columns, *extras])
         found = converts or {}
         # "for x in (y,)" is an assignment to the compiler.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fuagent.contract.payload import Form, form
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.recover import Keys
+from fuagent.encode.templates import Whole
 from fuagent.model import Column, Deletes, EventSchema, Kind, Mapping, Property, Table, TableSpec, Texts
 
 HOSTILE = [
@@ -197,15 +198,15 @@ def test_raw_values_are_converted_first(chunk, numbers, data):
     """A column's own function makes its pieces, None among them, and never sees one."""
     spec, rows, _ = chunk
     width = len(spec.table.columns)
-    picked = data.draw(st.lists(st.booleans(), max_size=width))
+    apart = Whole(lambda value: value[0], lambda values: [value[0] for value in values])
+    picked = data.draw(st.lists(st.sampled_from([None, lambda value: value[0], apart]), max_size=width))
     raw = [
         tuple([piece] if place < len(picked) and picked[place] else piece for place, piece in enumerate(row))
         for row in rows
     ]
     raw = [tuple(None if value == [None] and at % 2 else value for at, value in enumerate(row)) for row in raw]
-    converts = [(lambda value: value[0]) if pick else None for pick in picked]
 
-    events = compile_pieces(spec, converts, numbers=numbers).rows(raw)
+    events = compile_pieces(spec, picked, numbers=numbers).rows(raw)
 
     assert list(events) == list(compile_pieces(spec, numbers=numbers).rows(rows))
 
