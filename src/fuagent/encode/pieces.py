@@ -11,7 +11,7 @@ Nothing of a name is in that code: names are data in the template, escaped as JS
 Two things are looked for once in a chunk and not in every value. Texts that need escapes: the texts of each
 row are joined, and rows whose texts differ from a copy without quotes, backslashes and control characters
 (RFC 8259 section 7) have theirs escaped, all in one go. And a None where the table says there is none (a
-view's columns say so of odd data), or an integer that is not of the sort expected: the template refuses
+zero date, or a view's column over odd data), or an integer that is not of the sort expected: the template refuses
 it with a TypeError, and the chunk is written again by code that takes everything anywhere.
 """
 
@@ -96,7 +96,7 @@ class _Shape:
             whole = BETWEEN.join(texts)
             plain = plain and b"{" not in whole
             rows = self._escaped(rows, texts, whole)
-        extras: list[Iterable[object]] = [whole.column(rows, at) for at, whole in self._code.wholes.items()]
+        extras: list[Iterable[object]] = [each.column(rows, at) for at, each in self._code.columnwise.items()]
         if self._code.tells:
             extras.append(_words(facts.operations))
         if self._code.made.mark is not None:

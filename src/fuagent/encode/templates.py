@@ -23,7 +23,7 @@ P = TypeVar("P", bound=Piece)
 
 
 @dataclass(frozen=True, slots=True)
-class Whole(Generic[P]):
+class Columnwise(Generic[P]):
     """A Convert that is quicker for all values of a column at once; ``many`` gets no None either."""
 
     one: Callable[[Any], P | None]
@@ -66,7 +66,7 @@ class Code:
     columns: Sequence[Column]
     cells: Sequence[Cell | None]
     converts: dict[int, Convert]
-    wholes: dict[int, Whole[Any]]
+    columnwise: dict[int, Columnwise[Any]]
     """The columns that are made pieces apart from their rows, and then stand beside these."""
     sent: frozenset[int]
     """The columns that are sent."""
@@ -84,11 +84,13 @@ class Code:
         sent = frozenset(place for place, _ in fed if place is not None)
         every = {place: convert for place, convert in enumerate(converts) if convert is not None and place in sent}
         texts = {place for place, cell in fed if place is not None and cell is not None and cell.escaped}
-        wholes = {at: convert for at, convert in every.items() if isinstance(convert, Whole) and at not in texts}
-        left = {place: convert for place, convert in every.items() if place not in wholes}
+        columnwise = {
+            at: convert for at, convert in every.items() if isinstance(convert, Columnwise) and at not in texts
+        }
+        left = {place: convert for place, convert in every.items() if place not in columnwise}
         # A zero date is None as well, but that is rare: the careful code is for it.
         unsure = frozenset(place for place, column in enumerate(columns) if column.nullable)
-        return cls(made, columns, found, left, wholes, sent, unsure, sorted(texts), numbers)
+        return cls(made, columns, found, left, columnwise, sent, unsure, sorted(texts), numbers)
 
     @property
     def plain(self) -> bool:
@@ -127,7 +129,7 @@ class Code:
         """Rows to events. The careful code takes None in every column, and integers of both sorts."""
         fed = [(slot.path, self._hole(number, slot, careful=careful)) for number, slot in enumerate(self.made.slots)]
         whole = nested(fed)
-        extras = [f"c{place}" for place in self.wholes]
+        extras = [f"c{place}" for place in self.columnwise]
         if self.tells:
             extras.append("o")
         if self.made.mark is not None:
@@ -139,7 +141,7 @@ class Code:
         filled: list[str] = []
         values: dict[str, object] = {"T": _template(whole, filled), "digits": digits}
         values |= {f"f{number}": cell.write for number, cell in enumerate(self.cells) if cell and cell.write}
-        return self._over_rows(f"T % {_tuple(filled)}", values, extras, self.converts, beside=self.wholes)
+        return self._over_rows(f"T % {_tuple(filled)}", values, extras, self.converts, beside=self.columnwise)
 
     def _hole(self, number: int, slot: Slot, *, careful: bool) -> _Hole:
         if slot.fact is not None:

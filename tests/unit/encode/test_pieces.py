@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fuagent.contract.payload import Form, form
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.recover import Keys
-from fuagent.encode.templates import Whole
+from fuagent.encode.templates import Columnwise
 from fuagent.model import Column, Deletes, EventSchema, Kind, Mapping, Property, Table, TableSpec, Texts
 
 HOSTILE = [
@@ -198,7 +198,7 @@ def test_raw_values_are_converted_first(chunk, numbers, data):
     """A column's own function makes its pieces, None among them, and never sees one."""
     spec, rows, _ = chunk
     width = len(spec.table.columns)
-    apart = Whole(lambda value: value[0], lambda values: [value[0] for value in values])
+    apart = Columnwise(lambda value: value[0], lambda values: [value[0] for value in values])
     picked = data.draw(st.lists(st.sampled_from([None, lambda value: value[0], apart]), max_size=width))
     raw = [
         tuple([piece] if place < len(picked) and picked[place] else piece for place, piece in enumerate(row))

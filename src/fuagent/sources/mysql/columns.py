@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fuagent.encode.shown import shown
-from fuagent.encode.templates import BETWEEN, Whole
+from fuagent.encode.templates import BETWEEN, Columnwise
 from fuagent.errors import DecodeError, HaltSyncError
 from fuagent.model import Column, Kind
 from fuagent.sources.mysql.link import RawRow
@@ -151,22 +151,17 @@ def _geometry(data: bytes) -> bytes:
     return b2a_base64(data[4:], newline=False)
 
 
-def _datetime(text: bytes) -> bytes | None:
-    return text.replace(b" ", b"T") if b"-00" not in text else _dateless(text)
+def _moments(end: bytes) -> Columnwise[bytes]:
+    """Dates with times, with ``end`` behind each; all of a column in one go where none has a month or day 00."""
 
-
-def _timestamp(text: bytes) -> bytes | None:
-    return text.replace(b" ", b"T") + b"Z" if b"-00" not in text else None
-
-
-def _moments(one: Convert, end: bytes) -> Whole[bytes]:
-    """Dates with times, in one go where none of them has a month or day 00."""
+    def one(text: bytes) -> bytes | None:
+        return _dateless(text) if b"-00" in text else text.replace(b" ", b"T") + end
 
     def many(texts: list[bytes]) -> Sequence[bytes | None]:
         joined = (end + BETWEEN).join(texts) + end
         return [one(text) for text in texts] if b"-00" in joined else joined.replace(b" ", b"T").split(BETWEEN)
 
-    return Whole(one, many)
+    return Columnwise(one, many)
 
 
 def _dateless(text: bytes) -> bytes | None:
@@ -194,8 +189,8 @@ _PLAIN: dict[str, tuple[Kind, Convert | None]] = {
     **dict.fromkeys(_OTHERS, (Kind.OTHER, None)),
     "date": (Kind.DATE, _date),
     "time": (Kind.TIME, None),
-    "datetime": (Kind.DATETIME, _moments(_datetime, b"")),
-    "timestamp": (Kind.TIMESTAMP, _moments(_timestamp, b"Z")),
+    "datetime": (Kind.DATETIME, _moments(b"")),
+    "timestamp": (Kind.TIMESTAMP, _moments(b"Z")),
     "enum": (Kind.ENUM, None),
     "set": (Kind.SET, None),
     "json": (Kind.JSON, None),
