@@ -121,8 +121,9 @@ async def test_a_document_that_is_html_is_tried_again(tmp_path: Path) -> None:
         await agent.start()
         says(await agent.state("wrong answer"), "HTML")
         service.document = good
-
         await arrived(database, service, agent)
+
+        assert service.rows == shop.rows(database)
 
 
 async def test_a_document_without_the_path_warns_and_posts(tmp_path: Path) -> None:
@@ -151,8 +152,9 @@ async def test_a_wrong_key_waits_until_it_is_right(tmp_path: Path) -> None:
         await agent.start()
         says(await agent.state("unauthorised"), "401")
         key.write_text(SECRET)
-
         await arrived(database, service, agent)
+
+        assert service.rows == shop.rows(database)
 
 
 async def test_a_service_that_is_down_at_start_is_waited_for(tmp_path: Path) -> None:
@@ -165,8 +167,9 @@ async def test_a_service_that_is_down_at_start_is_waited_for(tmp_path: Path) -> 
         await agent.start()
         says(await agent.state("retrying"), f"127.0.0.1:{service.port}")
         await service.start()
-
         await arrived(database, service, agent)
+
+        assert service.rows == shop.rows(database)
     await service.stop()
 
 

@@ -324,11 +324,15 @@ class TestDamage:
         _fill(directory)
         path = directory / FILE
         data = path.read_bytes()
+        aside = []
         for length in (0, 1, 50, 99, 100, 101, 512, 4095, 4096, 4097, 8192, 12288, len(data) - 4096, len(data) - 1):
             for other in directory.glob(f"{FILE}*"):
                 other.unlink()
             path.write_bytes(data[:length])
-            self._seen(directory)
+            aside.append(not self._seen(directory))
+
+        assert not aside[0]  # an empty file is a new one
+        assert all(aside[1:])
 
     def test_flipped_in_the_log(self, directory, tmp_path, opened):
         """A flipped byte in what is not yet merged into the file loses a tail, never more."""
@@ -343,6 +347,7 @@ class TestDamage:
         journal.close()
         log = f"{FILE}-wal"
         size = len(files[log])
+        whole = []
         for at in (*range(32), *range(32, size, 97)):
             for other in directory.glob(f"{FILE}*"):
                 other.unlink()
@@ -350,7 +355,9 @@ class TestDamage:
                 (directory / name).write_bytes(data)
             data = files[log]
             (directory / log).write_bytes(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :])
-            self._seen(directory)
+            whole.append(self._seen(directory))
+
+        assert all(whole)
 
     def test_put_aside(self, directory):
         """A file that is no journal is kept under another name, and a second one beside it."""

@@ -35,6 +35,13 @@ def unopened(database, *tables, warn=None, sync="suite", **options):
     return MySQL(replace(context, credential=lambda: credential, warn=warn, sync=sync))
 
 
+def session(database, *statements):
+    """Statements in one session, settings first."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
 def bare(text):
     """An event without its number."""
     return _NUMBERED.sub(b"}", bytes(text))
@@ -50,4 +57,4 @@ def left_out(rows):
     return sum(one.left_out for one in rows)
 
 
-__all__ = ["bare", "following", "found", "gather", "left_out", "pictured", "standing", "unopened"]
+__all__ = ["bare", "following", "found", "gather", "left_out", "pictured", "session", "standing", "unopened"]

@@ -7,7 +7,7 @@ import contextlib
 from itertools import count
 
 import pytest
-from mysql_following import following, found, gather, left_out, pictured, standing
+from mysql_following import following, found, gather, left_out, pictured, session, standing
 
 from fuagent.errors import HaltSyncError, LostPlaceError
 from fuagent.model import Deletes
@@ -31,13 +31,6 @@ def database(server):
     made = server.database(f"shop_live_{next(_names)}")
     yield made
     server.execute(f"DROP DATABASE {made.name}")
-
-
-def session(database, *statements):
-    """Statements in one session, settings first."""
-    with database.connect() as connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
 
 
 async def changes(source, place):

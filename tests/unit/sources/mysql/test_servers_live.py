@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from mysql_following import following, found, gather, pictured, standing, unopened
+from mysql_following import following, found, gather, pictured, session, standing, unopened
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Place
@@ -33,13 +33,6 @@ def database(server):
     made.execute(SMALL)
     yield made
     server.execute(f"DROP DATABASE {made.name}", database=None)
-
-
-def session(database, *statements):
-    """Statements in one session."""
-    with database.connect() as connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
 
 
 def ids(rows):
