@@ -66,6 +66,11 @@ class Run:
             self.partial,
         )
 
+    def up_to(self, number: int) -> Run | None:
+        """The changes whose last image is numbered so or lower; None where there are none."""
+        self.cut(len(self) - len(self.behind(number)))
+        return self if len(self) else None
+
 
 class Sent(NamedTuple):
     """One image to be sent: the row, or with ``alone`` its key and no more."""

@@ -13,19 +13,17 @@ from datetime import UTC, datetime
 from fuagent.encode.shown import shown
 from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError
 from fuagent.model import Fact, Place, Rows
-from fuagent.sources.mysql import places
 from fuagent.sources.mysql.changes import Run, Writer
-from fuagent.sources.mysql.done import Done
 from fuagent.sources.mysql.effects import Effect, Meaning, effect
 from fuagent.sources.mysql.places import Spot
+from fuagent.sources.mysql.standing import Standing
 from fuagent.sources.mysql.versions import Unknown, Version, Versions, whole
 from fuagent.wire.mysql import compressed, events, gtid_events, rows, statements
-from fuagent.wire.mysql.events import FormatDescription, Header
+from fuagent.wire.mysql.events import Header
 from fuagent.wire.mysql.images import ABSENT, Row
 
 _MOVED = 1 << 20
 """Bytes of the log without a row for this sync, after which the place moves on all the same."""
-_WRAPS = 1 << 32
 _SIGNS = frozenset({events.HEARTBEAT, events.HEARTBEAT_V2})
 """Signs of life: their position is that of the log, not their own."""
 _TIMED = frozenset({Fact.COMMIT_TIME, Fact.TRANSACTION})
@@ -109,12 +107,7 @@ class LogReader:
         self._resume_after = resume_after
         self._chunk = chunk
         self._until = until
-        self._done = Done.parse(spot.gtid, spot.prepared, mariadb=mariadb)
-        self._description: FormatDescription | None = None
-        self._file, self._offset, self._created = spot.file, spot.offset, spot.created
-        self._origin = spot
-        self._edge = spot.offset
-        """Where the last boundary lies in the file."""
+        self._standing = Standing(spot, mariadb=mariadb)
         self._maps: dict[int, Version | None] = {}
         self._group: Group | None = None
         self._run: Run | None = None
@@ -134,12 +127,12 @@ class LogReader:
     @property
     def spot(self) -> Spot:
         """The last boundary that was met."""
-        return self._boundary(self._edge)
+        return self._standing.spot
 
     @property
     def order(self) -> tuple[int, int]:
         """The order of :attr:`spot`, which is quicker to tell than all of it."""
-        return places.file_number(self._file), self._edge
+        return self._standing.order
 
     @property
     def idle(self) -> bool:
@@ -173,64 +166,43 @@ class LogReader:
         if header.kind == events.FORMAT_DESCRIPTION:
             self._describe(event, header)
             return
-        data = events.body(event, self._description)
+        data = events.body(event, self._standing.description)
         if header.flags & events.ARTIFICIAL_F or not header.next_position or header.kind in _SIGNS:
             self._artificial(header, data)
             return
-        start = self._stands(header)
-        if start >= self._origin.offset or self._file != self._origin.file:
+        start = self._standing.passed(header)
+        if self._standing.new(start):
             yield from self._event(header, data, start)
 
     def _settle(self) -> None:
         """Between transactions the place is behind whatever came, were it only the head of a new file."""
         if self._group is None and self._at is None and not self.finished:
-            self._edge = self._offset
+            self._standing.settle()
             self.finished = self._until is not None and self.order >= self._until
 
     def _describe(self, event: bytes, header: Header) -> None:
-        self._description = events.read_format_description(event)
         self._maps.clear()
-        if self._file == self._origin.file and self._origin.created not in (0, header.timestamp):
-            raise LostPlaceError(
-                f"the server's binlog {shown(self._file)} is not the one that was read before: the logs were reset"
-            )
-        self._created = header.timestamp
+        self._standing.describe(event, header)
         if self._run is None and self._group is None:
             self._start = self.spot.place(self.previous, self._resume_after)
-        if header.next_position:
-            self._offset = max(self._offset, header.next_position)
 
     def _artificial(self, header: Header, data: bytes) -> None:
         """What the server made up for this connection: where it begins, and signs of life."""
         if header.kind == events.ROTATE:
-            self._turn(events.read_rotate(data, self._description))
+            self._turn(data)
         elif header.kind == events.INCIDENT:
             raise self._incident(data)
 
-    def _turn(self, rotate: events.Rotate) -> None:
-        if rotate.file == self._file and self._description is None:
-            self._offset = rotate.position  # the file that was asked for, perhaps from its start
-            return
-        self._file, self._offset, self._created = rotate.file, rotate.position, 0
-        if self._group is not None:
+    def _turn(self, data: bytes) -> None:
+        rotate = events.read_rotate(data, self._standing.description)
+        if self._standing.turn(rotate) and self._group is not None:
             raise DecodeError("a file of the binlog ends in the middle of a transaction")
-        self._edge = self._offset
-
-    def _stands(self, header: Header) -> int:
-        """Where the event begins. Offsets in events have 32 bits; files may be longer."""
-        end = self._offset + header.size
-        passed = (header.next_position - end) % _WRAPS  # what the server left out, where it was asked by GTID
-        if passed > _WRAPS // 2:
-            raise DecodeError("an event of the binlog stands before the one that came before it")
-        end += passed
-        self._offset = end
-        return end - header.size
 
     def _event(self, header: Header, data: bytes, start: int) -> Iterator[Rows | Question]:
         kind = header.kind
         if kind in compressed.COMPRESSED:
             self.carried = True
-            plain, body = compressed.uncompressed(kind, data, self._described)
+            plain, body = compressed.uncompressed(kind, data, self._standing.described)
             yield from self._event(header._replace(kind=plain), body, start)
         elif kind in rows.ROWS:
             self._time = float(header.timestamp)
@@ -245,46 +217,40 @@ class LogReader:
             yield from self._query(data, start)
         elif kind == events.TRANSACTION_PAYLOAD:
             self.carried = True
-            for inner, body in compressed.payload(data, self._described):
+            for inner, body in compressed.payload(data, self._standing.described):
                 yield from self._event(inner, body, start)
         elif kind == events.XA_PREPARE:
-            yield from self._prepare(events.read_xa_prepare(data, self._described), start)
+            yield from self._prepare(events.read_xa_prepare(data, self._standing.described), start)
         else:
             self._other(header, data)
 
     def _other(self, header: Header, data: bytes) -> None:
         kind = header.kind
         if kind == events.ROTATE:
-            self._turn(events.read_rotate(data, self._description))
+            self._turn(data)
         elif kind == events.PREVIOUS_GTIDS:
-            self._done.start(gtid_events.read_previous_gtids(data, self._described))
+            self._standing.done.start(gtid_events.read_previous_gtids(data, self._standing.described))
         elif kind == events.MARIADB_GTID_LIST:
-            self._done.start(gtid_events.read_mariadb_gtid_list(data, self._described).position)
+            self._standing.done.start(gtid_events.read_mariadb_gtid_list(data, self._standing.described).position)
         elif kind == events.INCIDENT:
             raise self._incident(data)
         elif not events.ignorable(kind, header.flags):
             raise DecodeError(f"the binlog holds an event of type {kind}, which fuagent does not know how to read")
 
     def _incident(self, data: bytes) -> LostPlaceError:
-        what = shown(events.read_incident(data, self._described).message)
+        what = shown(events.read_incident(data, self._standing.described).message)
         return self._lost(f"the server says that its binlog lacks changes (incident: {what or 'no reason given'})")
-
-    @property
-    def _described(self) -> FormatDescription:
-        if self._description is None:
-            raise DecodeError("the server sent its binlog without a format description")
-        return self._description
 
     # ------------------------------------------------------------ transactions
 
     def _begin(self, header: Header, data: bytes, start: int) -> None:
         self._group = group = Group(start, self.previous)
         if header.kind == events.MARIADB_GTID:
-            told = gtid_events.read_mariadb_gtid(header, data, self._described)
+            told = gtid_events.read_mariadb_gtid(header, data, self._standing.described)
             group.begun, group.kept, group.gtid = not told.standalone, told.prepared, told.text
             group.time = float(header.timestamp)
         else:
-            gtid = gtid_events.read_gtid(header.kind, data, self._described)
+            gtid = gtid_events.read_gtid(header.kind, data, self._standing.described)
             group.gtid = gtid.text
             group.time = gtid.committed / 1e6 if gtid.committed else float(header.timestamp)
 
@@ -295,7 +261,7 @@ class LogReader:
         return self._group
 
     def _query(self, data: bytes, start: int) -> Iterator[Rows | Question]:
-        query = events.read_query(data, self._described)
+        query = events.read_query(data, self._standing.described)
         said = statements.statement(query.text, query.mode)
         group = self._joined(start)
         found = effect(said, query.text, query.schema, self._versions)
@@ -307,7 +273,7 @@ class LogReader:
             yield from self._end()
         elif found.kind is Effect.ROLLBACK:
             if group.touched:
-                self._run = None if self._run is None else _up_to(self._run, group.previous)
+                self._run = None if self._run is None else self._run.up_to(group.previous)
                 raise self._lost("a transaction in the binlog was rolled back after its changes were written there")
             if found.ends:
                 yield from self._end()
@@ -327,7 +293,7 @@ class LogReader:
         if said.kind is statements.Kind.XA_COMMIT:
             yield from self._committed(said.name, start)
         if said.kind is statements.Kind.XA_ROLLBACK:
-            self._done.ended(said.name)
+            self._standing.done.ended(said.name)
         if not group.begun:
             yield from self._end()
         group.begun = group.begun or said.opens
@@ -336,8 +302,8 @@ class LogReader:
         """The transaction under way has ended, with all that came until here."""
         group, self._group = self._group, None
         if group is not None and group.gtid:
-            self._done.add(group.gtid)
-        self._edge = self._offset
+            self._standing.done.add(group.gtid)
+        self._standing.settle()
         if self.sought is not None and self.met is None and self.previous < self.sought <= self.spot.number:
             # A snapshot's own number is that of the boundary it shows.
             self.met = self.spot.place(self.sought) if self.sought == self.spot.number else None
@@ -351,20 +317,9 @@ class LogReader:
         if timed or len(run) >= self._chunk:
             yield from self._flush(group)
 
-    def _boundary(self, offset: int) -> Spot:
-        """A boundary in the file that is read. While a transaction is under way, what was done is what was before it."""
-        return replace(
-            self._origin,
-            file=self._file,
-            offset=offset,
-            created=self._created,
-            gtid=self._done.text,
-            prepared=self._done.prepared,
-        )
-
     def _restart(self, group: Group) -> Place:
         """Where a transaction under way can be read again from."""
-        return self._boundary(group.offset).place(group.previous, self._resume_after)
+        return self._standing.boundary(group.offset).place(group.previous, self._resume_after)
 
     # ------------------------------------------------------------ prepared transactions
 
@@ -374,7 +329,7 @@ class LogReader:
             self.finished = True  # all of it was read
             return
         xid = told.xid.text
-        self._done.prepare(xid, self._file, group.offset)
+        self._standing.done.prepare(xid, self._standing.file, group.offset)
         if told.one_phase and group.kept:
             yield from self._committed(xid, start)
         yield from self._end()
@@ -382,11 +337,11 @@ class LogReader:
     def _committed(self, xid: str, start: int) -> Iterator[Rows | Question]:
         """The changes of a prepared transaction, numbered by what commits them."""
         group = self._joined(start)
-        place = self._done.ended(xid)
+        place = self._standing.done.ended(xid)
         if place is None:
             raise self._lost("a prepared transaction (XA) was committed whose changes lie before the place read from")
         yield from self._flush()
-        spot = replace(self._origin, file=place[0], offset=place[1], created=0, gtid="", prepared={})
+        spot = replace(self._standing.origin, file=place[0], offset=place[1], created=0, gtid="", prepared={})
         inner = LogReader(
             self._versions,
             spot,
@@ -396,7 +351,7 @@ class LogReader:
             numbered=self._numbered,
             chunk=self._chunk,
         )
-        inner._at = places.derived(self._file, start, self._origin.base)
+        inner._at = self._standing.number(start)
         inner._start = self._restart(group)
         yield Prepared(spot, inner)
         self.previous = inner.previous
@@ -409,10 +364,10 @@ class LogReader:
         if isinstance(found, Unknown):
             yield found
             found = self._versions.learn(found)
-        self._maps[rows.table_id(events.TABLE_MAP, data, self._described)] = found
+        self._maps[rows.table_id(events.TABLE_MAP, data, self._standing.described)] = found
 
     def _changed(self, kind: int, data: bytes, start: int) -> Iterator[Rows | Question]:
-        header = rows.read_rows_header(kind, data, self._described)
+        header = rows.read_rows_header(kind, data, self._standing.described)
         if header.table_id not in self._maps:
             if header.width == 0 or header.table_id == _NO_TABLE:
                 return
@@ -426,7 +381,7 @@ class LogReader:
         if self.sought is None and partial:
             afters = yield from self._completed(version, befores, afters)
         group.touched = True
-        number = self._at if self._at is not None else places.derived(self._file, start, self._origin.base)
+        number = self._at if self._at is not None else self._standing.number(start)
         first = max(self.previous + 1, number)
         if self.sought is not None:
             self._seek(group, first, first + len(befores) + len(afters) - 1)
@@ -522,9 +477,9 @@ class LogReader:
 
     def _lost(self, what: str) -> LostPlaceError:
         """What is lost lies in the transaction under way; the log goes on behind it, and so can the sync."""
-        error = LostPlaceError(what, where=f"{self._file}:{self._offset}")
-        gtid = self._done.with_(self._group.gtid if self._group else "")
-        error.place = replace(self._boundary(self._offset), gtid=gtid).place(self.previous)
+        error = LostPlaceError(what, where=f"{self._standing.file}:{self._standing.offset}")
+        gtid = self._standing.done.with_(self._group.gtid if self._group else "")
+        error.place = replace(self._standing.boundary(self._standing.offset), gtid=gtid).place(self.previous)
         return error
 
 
@@ -538,13 +493,6 @@ def _images(version: Version, header: rows.RowsHeader, data: bytes) -> tuple[lis
         return version.updates(header.present, header.present_after, data, header.start, partial=header.partial)
     found = version.rows(header.present, data, header.start)
     return ([], found) if header.operation == rows.INSERT else (found, [])
-
-
-def _up_to(run: Run, number: int) -> Run | None:
-    """The changes numbered so or lower; None where there are none."""
-    kept = len(run) - len(run.behind(number))
-    operations, befores, afters = run.operations[:kept], run.befores[:kept], run.afters[:kept]
-    return Run(run.version, operations, befores, afters, run.numbers[:kept], run.partial) if kept else None
 
 
 def _merged(before: Row, after: Row) -> Row:

@@ -1,7 +1,8 @@
 """The MySQL source: the promise of :class:`fuagent.interfaces.Source`, kept with the parts beside it.
 
 ``link`` connects, ``tables`` and ``columns`` say what there is, ``snapshot`` reads it whole, ``dump``
-has the server send its binlog, ``reading`` turns that into Rows, ``finding`` finds and proves places.
+has the server send its binlog, ``reading`` turns that into Rows (``standing`` keeps where it is), ``finding``
+finds and proves places.
 """
 
 from __future__ import annotations
