@@ -36,7 +36,10 @@ class Cursor:
 
     def number(self, width: int) -> int:
         """An unsigned integer of ``width`` bytes, the lowest first."""
-        return int.from_bytes(self.take(width), "little")
+        start, self.at = self.at, self.at + width  # as `take` does: a call less for what is read most often
+        if self.at > len(self.data):
+            raise DecodeError(f"{self.what} ends too early.")
+        return int.from_bytes(self.data[start : self.at], "little")
 
     def lenenc(self) -> int:
         """A length-encoded integer: one byte up to 250, or the width first."""
