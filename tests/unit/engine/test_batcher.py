@@ -177,6 +177,26 @@ def test_rows_behind_a_full_parcel_stay_one_text():
     assert [parcel.count for parcel in drained(subject)] == [2, 2]
 
 
+def test_cuts_do_not_go_on():
+    """A few rows in front of Rows as large as parcels: one parcel is filled up, those behind it are cut nowhere."""
+    subject = batcher(most=4)
+    subject.add(rows(b"0", at=1))
+    for at in range(2, 5):
+        subject.add(rows(*[b"%d" % at] * 4, at=at))
+
+    assert [parcel.count for parcel in drained(subject)] == [4, 1, 4, 4]
+
+
+@pytest.mark.parametrize(("most", "limit"), [(4, 1000), (100, 41)])
+def test_half_full(most, limit):
+    """A parcel that is half full, by rows or by bytes, is not filled up with a part of what comes together."""
+    subject = batcher(most, limit)
+    for at in range(1, 4):
+        subject.add(rows(*[b"0123456789"] * (3 if at > 1 else 2), at=at))
+
+    assert [parcel.count for parcel in drained(subject)] == [2, 3, 3]
+
+
 class TestSize:
     def test_rows(self):
         """A parcel ends where its rows are many enough."""

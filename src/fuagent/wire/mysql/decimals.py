@@ -67,10 +67,10 @@ def decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """A type of one group before the point and up to four digits behind it.
+    """A type of up to four digits behind the point, where no more than the last group before it is in use.
 
     The bytes as a number, less ``sign``, are below zero for negative values and from ``most`` on for
-    what is none. Otherwise the digits before the point are that number shifted by ``shift`` bits;
+    what has more digits, or is none. Otherwise the digits before the point are that number shifted by ``shift`` bits;
     its lowest bits, ``low`` as a mask, have a text in ``behind``, an IndexError where they are no digits.
     """
 
@@ -85,12 +85,12 @@ class Short:
 def short(precision: int, scale: int) -> Short | None:
     """How to read such a type; None for any other."""
     left = precision - scale
-    if not (0 < scale <= 4 and 0 < left <= _GROUP):
+    if not (0 < scale <= 4 and 0 < left):
         return None
     shift = 8 * _BYTES[scale]
     return Short(
-        sign=1 << shift + 8 * _BYTES[left] - 1,
-        most=10**left << shift,
+        sign=1 << 8 * width(precision, scale) - 1,
+        most=10 ** min(left, _GROUP) << shift,
         shift=shift,
         low=(1 << shift) - 1,
         behind=tuple(f".{number:0{scale}d}".encode() for number in range(10**scale)),

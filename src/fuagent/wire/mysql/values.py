@@ -80,7 +80,7 @@ def _decimal(column: ImageColumn) -> Recipe:
         return Recipe(codes, "{f}({0})", (decode,))
     # What money is mostly: not negative, and with few digits. Worked out without a call, which takes half the time.
     piece = (
-        f"b'%d' % (d >> {short.shift}) + {{g}}[d & {short.low}]"
+        f"b'%d%b' % (d >> {short.shift}, {{g}}[d & {short.low}])"
         f" if 0 <= (d := integer({{0}}) - {short.sign}) < {short.most} else {{f}}({{0}})"
     )
     return Recipe(codes, piece, (decode, short.behind))
