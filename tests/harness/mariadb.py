@@ -31,6 +31,7 @@ from typing import Any, Self
 import pymysql
 from pymysql.connections import Connection
 
+ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
 """Seconds a server may take to start or to stop on a busy machine before the test fails."""
 USER, PASSWORD = "fuagent", "fuagent-password"
@@ -68,6 +69,11 @@ USERS = (
     f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '{USER}'@'%'",
     f"GRANT SELECT ON `shop%`.* TO '{USER}'@'%'",  # shop itself, and those of the fixture `database`
 )
+PLUGINS = next(
+    (path for path in (ROOT / ".cache/mariadb", Path("/usr/lib/mysql/plugin")) if (path / "auth_ed25519.so").exists()),
+    None,
+)
+"""Where plugins stand that the package of the bare server leaves out."""
 
 REAPER = """
 import os, pathlib, shutil, signal, sys

@@ -19,6 +19,7 @@ from fuagent.sources.mysql.link import Link
 from fuagent.sources.mysql.options import Options
 from fuagent.sources.mysql.server import server as facts
 from harness import certificates, mysql_login
+from harness.mariadb import PLUGINS
 from harness.mysql_login import NATIVE, SHA2
 from harness.mysql_wire import Error, Ok
 from harness.scripted_mysql import ScriptedMySQL
@@ -223,7 +224,7 @@ async def test_a_socket_file_is_a_way_in(opened, database):
 
 async def test_a_signature_lets_in(opened, private_mariadb):
     """MariaDB's ed25519, with a password of any length; a wrong one is refused."""
-    server = private_mariadb(plugin_load_add="auth_ed25519")
+    server = private_mariadb(plugin_dir=PLUGINS, plugin_load_add="auth_ed25519")
     server.execute("CREATE USER signer IDENTIFIED VIA ed25519 USING PASSWORD('geh€im')")
     server.execute("GRANT SELECT ON shop.* TO signer")
     where = replace(address(server.database()), user="signer", password=Secret("geh€im"))
