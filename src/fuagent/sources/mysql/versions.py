@@ -15,6 +15,7 @@ from operator import itemgetter
 from fuagent.encode.compile import Encoder
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
+from fuagent.encode.templates import Columnwise
 from fuagent.errors import DecodeError, HaltSyncError
 from fuagent.model import Column, Deletes, Table, TableSpec
 from fuagent.sources.mysql.columns import Declared
@@ -22,6 +23,7 @@ from fuagent.sources.mysql.kinds import BINARY, alike, fraction, inferred
 from fuagent.sources.mysql.tables import Layout, Name
 from fuagent.wire.mysql import charsets, images, tablemap
 from fuagent.wire.mysql.images import ABSENT, Row
+from fuagent.wire.mysql.numbers import double, doubles
 from fuagent.wire.mysql.tablemap import ImageColumn
 
 _UNSAID = 8
@@ -182,7 +184,7 @@ class Versions:
             tuple(image for image, _ in columns),
             unknown.layout,
             spec.mapping.deletes,
-            _encoder(spec, table, unknown.layout),
+            _encoder(spec, table, [columns[place][0] for place in kept], unknown.layout),
             tuple(names.index(name) for name in key),
             _taking(kept) if len(kept) < len(columns) else None,
         )
@@ -235,10 +237,24 @@ class Versions:
         return self._collations.get(declared.collation) or charsets.collation_of(declared.charset)
 
 
-def _encoder(spec: TableSpec, table: Table, layout: Layout | None) -> Encoder | None:
+def _double(value: float | bytes) -> bytes:
+    """A DOUBLE as a piece; one that was read again by its key is a piece already."""
+    return value if isinstance(value, bytes) else double(value)
+
+
+def _doubles(values: list[float | bytes]) -> list[bytes]:
+    numbers = [value for value in values if isinstance(value, float)]
+    return doubles(numbers) if len(numbers) == len(values) else [_double(value) for value in values]
+
+
+_DOUBLES = Columnwise(_double, _doubles)
+
+
+def _encoder(spec: TableSpec, table: Table, told: Sequence[ImageColumn], layout: Layout | None) -> Encoder | None:
     """None for columns that the table has no more and that no longer fit the mapping or the document."""
+    converts = [_DOUBLES if image.type == tablemap.DOUBLE else None for image in told]
     try:
-        return compile_pieces(replace(spec, table=table), numbers=True)
+        return compile_pieces(replace(spec, table=table), converts, numbers=True)
     except HaltSyncError:
         if layout is not None and [one.column.name for one in layout.columns] == [one.name for one in table.columns]:
             raise

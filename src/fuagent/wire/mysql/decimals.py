@@ -85,7 +85,7 @@ class Short:
 def short(precision: int, scale: int) -> Short | None:
     """How to read such a type; None for any other."""
     left = precision - scale
-    if not (0 < scale <= 4 and 0 < left):
+    if not (0 < scale <= 4 and left > 0):
         return None
     shift = 8 * _BYTES[scale]
     return Short(

@@ -4,9 +4,9 @@ An image is a bitmap of the columns that are NULL, among those it holds at all, 
 values of the others one after the other (``pack_row`` in the servers' ``sql/rpl_record.cc``).
 The events of rows hold one bitmap of the columns that are present for all their images.
 
-The time is spent here, so there are two ways through an image. Where no column is NULL, values
-of fixed width are unpacked together, with the length of what stands behind them; otherwise one
-by one. The text of the code is made of the numbers of columns and of recipes
+The time is spent here, so there is more than one way through an image. Values of fixed width are
+unpacked together, with the length of what stands behind them, where no column is NULL; where one is, those
+between the columns that may be, by the word of the table map; one by one, where it is not kept. The text of the code is made of the numbers of columns and of recipes
 (``values.py``); what others wrote, names and labels, is only ever passed as a value.
 
 Lengths have no sign, so the place in the data only grows, and whatever lies beyond the end shows
@@ -19,6 +19,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from fuagent.errors import DecodeError
@@ -40,8 +42,11 @@ class Absent(Enum):
 ABSENT: Final = Absent.ABSENT
 """Stands for a column that an image does not hold: see ``binlog_row_image``."""
 
-Row = tuple[bytes | int | Literal[Absent.ABSENT] | None, ...]
-"""A piece for each column of the table, None for NULL."""
+Row = tuple[bytes | int | float | Literal[Absent.ABSENT] | None, ...]
+"""A piece for each column of the table, None for NULL.
+
+A DOUBLE is the number itself: ``numbers.doubles`` writes those of many rows together.
+"""
 
 Reader = Callable[[bytes, int, int], list[Row]]
 """From data, the start of the first image and the end of the last, the rows of an event of inserts or deletes."""
@@ -166,6 +171,7 @@ class _Column:
     bit: int
     recipe: Recipe
     json: bool
+    nullable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,8 @@ class _Image:
             raise DecodeError("A rows event has another number of columns than its table map.")
         places = [place for place in range(len(columns)) if present[place >> 3] >> (place & 7) & 1]
         found = tuple(
-            _Column(place, bit, recipe(columns[place]), columns[place].type == JSON) for bit, place in enumerate(places)
+            _Column(place, bit, recipe(one), one.type == JSON, one.nullable)
+            for bit, (place, one) in enumerate((place, columns[place]) for place in places)
         )
         names = {
             f"{name}{letter}{column.place}": function
@@ -267,27 +274,50 @@ def _fork(image: _Image, append: str) -> list[str]:
     return [
         f"if {fork}:",
         f"{_INDENT}p += {len(none)}",
-        *_indented(_runs(image)),
+        *_indented(_runs(image, image.columns)),
         *_indented([append.format(image.row({c.place: image.piece(c) for c in image.columns}))]),
         "else:",
-        *_indented(_one_by_one(image, append)),
+        *_indented(_with_nulls(image, append)),
+    ]
+
+
+def _with_nulls(image: _Image, append: str) -> list[str]:
+    """One image of which some columns are NULL; mostly such as may be."""
+    never = sum(1 << column.bit for column in image.columns if not column.nullable)
+    if not never:
+        return _one_by_one(image, append)
+    pieces = {c.place: _local(image, c) if c.nullable else image.piece(c) for c in image.columns}
+    lines: list[str] = []
+    for nullable, group in groupby(image.columns, attrgetter("nullable")):
+        some = tuple(group)
+        lines += _pieces(image, some) if nullable else _runs(image, some)
+    return [
+        *_nulls(image),
+        f"if n & {never}:",
+        *_indented([*_pieces(image, image.columns), append.format(image.row(_locals(image)))]),
+        "else:",
+        *_indented([*lines, append.format(image.row(pieces))]),
     ]
 
 
 def _one_by_one(image: _Image, append: str) -> list[str]:
     if not image.columns:
         return [append.format(image.row({}))]
-    return [*_nulls(image), *_pieces(image), append.format(image.row(_locals(image)))]
+    return [*_nulls(image), *_pieces(image, image.columns), append.format(image.row(_locals(image)))]
+
+
+def _local(image: _Image, column: _Column) -> str:
+    return f"{image.name}c{column.place}"
 
 
 def _locals(image: _Image) -> dict[int, str]:
-    return {column.place: f"{image.name}c{column.place}" for column in image.columns}
+    return {column.place: _local(image, column) for column in image.columns}
 
 
-def _runs(image: _Image) -> Iterator[str]:
+def _runs(image: _Image, columns: Sequence[_Column]) -> Iterator[str]:
     """Unpack columns of fixed width together, up to and with the length of one whose width is not."""
     codes, names = "", list[str]()
-    for column in image.columns:
+    for column in columns:
         codes += column.recipe.codes
         names += image.values(column)
         if column.recipe.length:
@@ -314,13 +344,13 @@ def _variable(image: _Image, column: _Column) -> Iterator[str]:
     yield "p = q"
 
 
-def _pieces(image: _Image, pieces: dict[int, str] | None = None) -> Iterator[str]:
+def _pieces(image: _Image, columns: Sequence[_Column], pieces: dict[int, str] | None = None) -> Iterator[str]:
     """Each column for itself, with the bit that says whether it is NULL.
 
     The bytes of JSON columns, NULL or not, stay at hand for :func:`_partial_after`.
     """
-    for column in image.columns:
-        piece = f"{image.name}c{column.place}"
+    for column in columns:
+        piece = _local(image, column)
         expression = (pieces or {}).get(column.place) or image.piece(column)
         yield f"if n & {1 << column.bit}:"
         yield f"{_INDENT}{piece} = None"
@@ -350,6 +380,6 @@ def _partial_after(before: _Image, after: _Image) -> list[str]:
     return [
         *start,
         *_nulls(after),
-        *_pieces(after, pieces),
+        *_pieces(after, after.columns, pieces),
         f"afters({after.row(_locals(after))})",
     ]

@@ -21,7 +21,7 @@ from fuagent.errors import DecodeError
 from fuagent.wire.mysql import charsets, decimals, jsonb, temporal
 from fuagent.wire.mysql import tablemap as t
 from fuagent.wire.mysql.cached import Cached
-from fuagent.wire.mysql.numbers import double, single
+from fuagent.wire.mysql.numbers import single
 from fuagent.wire.mysql.tablemap import BINARY, ImageColumn
 
 UNCOMPRESSED_MAX = 1 << 30
@@ -327,7 +327,7 @@ _TYPES: dict[int, Callable[[ImageColumn], Recipe]] = {
     t.LONG: _whole("i", "I"),
     t.LONGLONG: _whole("q", "Q"),
     t.FLOAT: lambda _: Recipe("f", "{f}({0})", (single,)),
-    t.DOUBLE: lambda _: Recipe("d", "{f}({0})", (double,)),
+    t.DOUBLE: lambda _: Recipe("d"),
     t.NEWDECIMAL: _decimal,
     t.BIT: _bit,
     t.YEAR: lambda _: Recipe("B", "{0} and {0} + 1900"),

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuagent.errors import DecodeError
-from fuagent.wire.mysql.numbers import double, single
+from fuagent.wire.mysql.numbers import double, doubles, single
 
 # fmt: off
 PRINTED = [
@@ -52,6 +52,23 @@ def test_doubles_come_back(value):
 
     assert NOTATION.fullmatch(text)
     assert struct.pack("<d", float(text)) == struct.pack("<d", value)
+
+
+@given(st.lists(finite | st.integers(-(10**17), 10**17).map(float)))
+@example([20.0])
+@example([999999999999999.0, 0.5, -0.0])
+@example([1e15, 0.5])
+@example([-1e15, 2.0])
+@example([1e20, 0.00001])
+def test_many_doubles(values):
+    """Together they are written as each by itself."""
+    assert doubles(values) == [double(value) for value in values]
+
+
+def test_many_doubles_with_one_that_is_none():
+    """It is found among others."""
+    with pytest.raises(DecodeError, match="not a number"):
+        doubles([1.5, math.nan])
 
 
 @given(finite)

@@ -11,6 +11,7 @@ import pytest
 from recorded_log import LOGS, Log, told
 
 from fuagent.wire.mysql import rows
+from fuagent.wire.mysql.numbers import double
 
 
 def mariadb_says(expected):
@@ -137,10 +138,11 @@ def test_every_type_of_mariadb_changed(mariadb):
 
 
 def test_doubles_are_the_servers_own_text(mariadb):
-    """Where a DOUBLE declares no digits, its piece is letter by letter what SELECT gave."""
+    """Where a DOUBLE declares no digits, it is written letter by letter as SELECT gave it."""
     log, expected = mariadb
     wanted = dict(expected["tables"]["double_"]["rows_after_inserts"])
-    found = dict(change.after for change in log.of("double_") if change.operation == rows.INSERT)
+    inserted = [change.after for change in log.of("double_") if change.operation == rows.INSERT]
+    found = {key: None if value is None else double(value) for key, value in inserted}
 
     assert found == {key: None if value is None else value["text"].encode() for key, value in wanted.items()}
 
