@@ -53,7 +53,7 @@ soak: venv-dev ## Break everything around a MariaDB under load for WORKLOAD=180 
 		$(python) -m pytest -q -o faulthandler_timeout=$$(( $${WORKLOAD:-180} + 300 )) tests/e2e/test_mysql_workload.py $(ARGS); done
 
 clean: ## Remove .venv and everything that was made
-	@rm -rf .venv build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data
+	@rm -rf .venv .cache build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data
 	@find src tests scripts bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 venv-demo:

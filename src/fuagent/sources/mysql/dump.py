@@ -54,6 +54,11 @@ _KEEP = (
     "keep binlogs for longer than any outage: SET GLOBAL binlog_expire_logs_seconds = 604800 "
     "(expire_logs_days before MySQL 8.0 and MariaDB 10.6)"
 )
+_ADVICE = {
+    "max_allowed_packet": "SET GLOBAL max_allowed_packet = 1073741824",
+    "crc check": "check the server's disk; if the error stays, take a snapshot with fuagent snapshot",
+    "bogus data": "check the server's disk; if the error stays, take a snapshot with fuagent snapshot",
+}
 _ANOTHER = ("same server_uuid/server_id", "same server_id", "same server_uuid")
 
 
@@ -201,7 +206,8 @@ def ended(packet: bytes, where: str) -> FuagentError:
             return TryAgainError("another reader of the binlog took this one's number", where=where)
     if code in faults.TOLD:
         return translate(MySQLError(code, text), where)
-    return TryAgainError(f"the server stopped sending its binlog (error {code}): {shown(text)}", where=where)
+    fix = next((fix for sign, fix in _ADVICE.items() if sign in text.lower()), "")
+    return TryAgainError(f"the server stopped sending its binlog (error {code}): {shown(text)}", where=where, fix=fix)
 
 
 def _session(server: Server, heartbeat: float) -> list[str]:

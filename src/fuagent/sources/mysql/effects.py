@@ -92,6 +92,9 @@ def _statement(said: Statement, ours: tuple[Name, ...], words: str) -> Meaning:
     """A change that the log holds as a statement instead of as rows."""
     if said.tables and not ours:
         return Meaning()
+    if not said.words:
+        # "Dummy event replacing event type …", which MariaDB sends to those who do not say what they know.
+        return Meaning(lost="the server sent a comment in the place of an event")
     what = f"the binlog holds a change as a statement ({words}), without the rows that it changed"
     return Meaning(lost=f"{what}; binlog_format must be ROW for every session")
 

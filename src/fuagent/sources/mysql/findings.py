@@ -19,7 +19,7 @@ from fuagent.sources.mysql.tables import Layout, Listing
 _DAY = 86_400
 _REPLICATION = frozenset({"REPLICATION SLAVE", "REPLICATION REPLICA", "ALL PRIVILEGES"})
 _LOCKING = frozenset({"LOCK TABLES", "ALL PRIVILEGES"})
-_FLUSHING = frozenset({"RELOAD", "ALL PRIVILEGES"})
+_FLUSHING = frozenset({"RELOAD", "FLUSH_TABLES", "ALL PRIVILEGES"})
 _TOO_MUCH = frozenset(
     {"ALL PRIVILEGES", "SUPER", "INSERT", "UPDATE", "DELETE", "DROP", "ALTER", "CREATE USER", "GRANT OPTION", "FILE"}
 )

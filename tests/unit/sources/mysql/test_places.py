@@ -206,6 +206,7 @@ def test_statements_of_no_concern(statement):
         ("DELETE FROM shop.t", "as a statement"),
         ("LOAD DATA INFILE 'a' INTO TABLE t", "as a statement"),
         ("CALL something()", "as a statement"),
+        ("# Dummy event replacing event type 160 that slave cannot handle.", "a comment in the place of an event"),
         ("DROP TABLE t WHATEVER ELSE", "not understood"),
     ],
 )
@@ -518,6 +519,13 @@ def test_error_1236_by_its_text(text, kind, said, state):
     assert isinstance(error, kind)
     assert said in error.what
     assert error.where == "here"
+
+
+def test_what_to_do_about_error_1236():
+    """Where the server's own settings or disk are the reason, that is said."""
+    for text, fix in (("log event entry exceeded max_allowed_packet", "SET GLOBAL"), ("bogus data in log event", "disk")):
+        assert fix in dump.ended(failure(text), "here").fix
+    assert not dump.ended(failure("memory allocation failed"), "here").fix
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mysql_following import following, found, gather, pictured, session, standin
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Place
-from fuagent.sources.mysql import places
+from fuagent.sources.mysql import dump, places
 from harness.mariadb import MariaDB
 
 _names = count(1)
@@ -462,3 +462,15 @@ async def test_a_password_that_was_changed_is_asked_for_again(database):
 
         assert not isinstance(raised.value, LostPlaceError)
         assert ids(await gather(source, place)) == [1]
+
+
+async def test_a_server_that_is_not_told_what_is_known(database, monkeypatch):
+    """It would send comments in the place of events; these are never passed over."""
+    told = dump._session
+    monkeypatch.setattr(dump, "_session", lambda *args: [one for one in told(*args) if "capability" not in one])
+    async with following(database, "t") as source:
+        place = await standing(source)
+        database.execute("INSERT INTO t VALUES (1, 1)")
+        database.execute("CREATE TABLE u (id INT)")
+        with pytest.raises(LostPlaceError, match="a comment in the place of an event"):
+            await gather(source, place)
