@@ -15,8 +15,9 @@ import asyncmy
 from asyncmy.cursors import SSCursor
 
 from fuagent.model import Credential, Secret
+from fuagent.sources.address import address_of
 from fuagent.sources.mysql.dump import Dump
-from fuagent.sources.mysql.link import Address, Link, address_of
+from fuagent.sources.mysql.link import DIALECT, Address, Link
 from fuagent.sources.mysql.options import Options
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.server import server
@@ -27,7 +28,7 @@ BATCH = 1000
 def address(told: dict[str, object]) -> Address:
     """The server."""
     credential = Credential(user=str(told["user"]), password=Secret(str(told["password"])))
-    return address_of(f"mysql://127.0.0.1:{told['port']}/shop", credential, Options())
+    return address_of(DIALECT, f"mysql://127.0.0.1:{told['port']}/shop", credential, Options())
 
 
 async def link(told: dict[str, object]) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import overload
+from typing import Final, Literal, overload
 
 INDEX_MAX = 2**53 - 1
 """Largest index: the largest integer every JSON reader keeps exact (RFC 8259 section 6)."""
@@ -250,6 +250,22 @@ class Texts(Sequence[bytes]):
 
     def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
         return self._cut()[place]
+
+
+class Absent(Enum):
+    """The type of :data:`ABSENT`."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ABSENT: Final = Absent.ABSENT
+"""Stands for a column that a row image in a log does not hold."""
+
+Row = tuple[bytes | int | float | Literal[Absent.ABSENT] | None, ...]
+"""A row image: for each column of the table what its event is made of, None for NULL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fuagent.encode.compile import Encoder
+from fuagent.encode.compile import Encoder, Values
 from fuagent.encode.transform import Unfit
 
 
@@ -53,3 +53,12 @@ def parts(encoder: Encoder, done: Events, *, numbered: bool) -> list[Events]:
             indexes.append(at)
     close()
     return made
+
+
+def stored(encoder: Encoder, rows: Sequence[Values]) -> list[Events]:
+    """Rows as a snapshot finds them: those that meet the sync's condition, as events without numbers."""
+    wanted = rows
+    if encoder.where is not None:
+        wanted = [row for row, fits in zip(rows, encoder.fits(rows), strict=True) if fits]
+    done = Events(encoder.rows(wanted) if wanted else ())
+    return [done] if encoder.transform is None else parts(encoder, done, numbered=False)

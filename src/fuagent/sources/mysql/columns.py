@@ -18,6 +18,7 @@ from fuagent.encode.templates import BETWEEN, Columnwise
 from fuagent.errors import DecodeError, HaltSyncError
 from fuagent.model import Column, Kind
 from fuagent.sources.mysql.link import RawRow
+from fuagent.sources.selection import Name
 from fuagent.wire.mysql.numbers import single
 
 Convert = Callable[[bytes], bytes | None]
@@ -27,6 +28,11 @@ Convert = Callable[[bytes], bytes | None]
 def quote(name: str) -> str:
     """Any name as an SQL identifier."""
     return "`{}`".format(name.replace("`", "``"))
+
+
+def quoted(name: Name) -> str:
+    """A table's name in a statement."""
+    return f"{quote(name.schema)}.{quote(name.table)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fuagent.encode.shown import shown
-from fuagent.sources.mysql.tables import Name
 from fuagent.sources.mysql.versions import Versions
+from fuagent.sources.selection import Name
 from fuagent.wire.mysql.sql import Name as Named
 from fuagent.wire.mysql.statements import Kind, Statement
 

@@ -12,9 +12,11 @@ from fnmatch import fnmatchcase
 
 from fuagent.encode.shown import shown
 from fuagent.model import Finding, Level
+from fuagent.sources.mysql.columns import quoted
 from fuagent.sources.mysql.link import Link
 from fuagent.sources.mysql.server import Server
-from fuagent.sources.mysql.tables import Layout, Listing
+from fuagent.sources.mysql.tables import Layout
+from fuagent.sources.selection import Listing
 
 _DAY = 86_400
 _REPLICATION = frozenset({"REPLICATION SLAVE", "REPLICATION REPLICA", "ALL PRIVILEGES"})
@@ -208,13 +210,13 @@ def _account(granted: Granted, server: Server, tables: Sequence[Layout], where: 
 async def _table(link: Link, one: Layout, granted: Granted) -> list[Finding]:
     label = shown(one.table.label)
     columns = ", ".join(column.select for column in one.columns)
-    if not await link.attempt(f"SELECT {columns} FROM {one.name.quoted} LIMIT 0"):  # noqa: S608 - names are quoted
+    if not await link.attempt(f"SELECT {columns} FROM {quoted(one.name)} LIMIT 0"):  # noqa: S608 - names are quoted
         what = f"the account may not read table {label}."
         return [
-            Finding(Level.ERROR, link.where, what, f"GRANT SELECT ON {shown(one.name.quoted)} TO {granted.account};")
+            Finding(Level.ERROR, link.where, what, f"GRANT SELECT ON {shown(quoted(one.name))} TO {granted.account};")
         ]
     said = list(_kept(one, label, link.where))
-    shape = await link.one(f"SHOW CREATE TABLE {one.name.quoted}")
+    shape = await link.one(f"SHOW CREATE TABLE {quoted(one.name)}")
     if shape is not None and _FOREIGN.search(str(shape[1])):
         said.append(
             Finding(
@@ -236,7 +238,7 @@ def _kept(one: Layout, label: str, where: str) -> Iterator[Finding]:
             where,
             f"column {shown(old[0])} of table {label} has fractions of seconds in the format of MariaDB 5.3, which cannot "
             "be read from the binlog.",
-            f"SET GLOBAL mysql56_temporal_format = ON; ALTER TABLE {shown(one.name.quoted)} FORCE;",
+            f"SET GLOBAL mysql56_temporal_format = ON; ALTER TABLE {shown(quoted(one.name))} FORCE;",
         )
     if not one.table.key:
         yield Finding(
@@ -250,7 +252,7 @@ def _kept(one: Layout, label: str, where: str) -> Iterator[Finding]:
             Level.WARNING,
             where,
             f"table {label} ({shown(one.engine)}) knows no transactions: whoever writes it waits while a snapshot is read.",
-            f"ALTER TABLE {shown(one.name.quoted)} ENGINE = InnoDB;",
+            f"ALTER TABLE {shown(quoted(one.name))} ENGINE = InnoDB;",
         )
 
 

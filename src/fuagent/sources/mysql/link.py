@@ -23,16 +23,18 @@ from asyncmy.errors import MySQLError
 from asyncmy.protocol import FieldDescriptorPacket, parse_rows_from_buffer
 
 from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
+from fuagent.sources.address import Address, Dialect, Tls, context_of
 from fuagent.sources.mysql import faults
-from fuagent.sources.mysql.address import Address, Tls, address_of, context_of
 from fuagent.sources.mysql.ed25519 import signature
 from fuagent.sources.mysql.faults import translate
 
-__all__ = ["Address", "Link", "RawRow", "Row", "address_of", "translate"]
+__all__ = ["Address", "Link", "RawRow", "Row", "translate"]
 
 Row = tuple[Any, ...]
 """int for integers, str for other values, bytes for binary ones, None for NULL."""
 RawRow = tuple[bytes | None, ...]
+
+DIALECT = Dialect("MySQL", ("mysql", "mariadb"), 3306, "/run/mysqld/mysqld.sock")
 
 QUERY_FOR = 120.0
 """Seconds an ordinary query may take until its last row is there."""

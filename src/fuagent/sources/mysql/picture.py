@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from fuagent.encode.compile import Encoder
-from fuagent.encode.events import Events, parts
+from fuagent.encode.events import stored
 from fuagent.model import Place, Rows
-from fuagent.sources.mysql.link import RawRow
 from fuagent.sources.mysql.snapshot import Picture
-from fuagent.sources.mysql.tables import Name
+from fuagent.sources.selection import Name
 
 
 @dataclass(slots=True)
@@ -40,7 +39,7 @@ class Run:
         place = self.place
         async with aclosing(self.picture.rows(self.chunk)) as found:
             async for layout, rows in found:
-                for part in _written(self.encoders[layout.name], rows):
+                for part in stored(self.encoders[layout.name], rows):
                     yield Rows(
                         table=layout.table.label,
                         rows=part.texts,
@@ -51,11 +50,3 @@ class Run:
                         left_out=part.left_out,
                         refused=part.refused,
                     )
-
-
-def _written(encoder: Encoder, rows: Sequence[RawRow]) -> list[Events]:
-    wanted = rows
-    if encoder.where is not None:
-        wanted = [row for row, fits in zip(rows, encoder.fits(rows), strict=True) if fits]
-    done = Events(encoder.rows(wanted) if wanted else ())
-    return [done] if encoder.transform is None else parts(encoder, done, numbered=False)

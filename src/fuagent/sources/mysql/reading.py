@@ -10,17 +10,16 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from fuagent.encode.changes import Run, Writer, whole
 from fuagent.encode.shown import shown
 from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError
-from fuagent.model import Fact, Place, Rows
-from fuagent.sources.mysql.changes import Run, Writer
+from fuagent.model import ABSENT, Fact, Place, Row, Rows
 from fuagent.sources.mysql.effects import Effect, Meaning, effect
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.standing import Standing
-from fuagent.sources.mysql.versions import Unknown, Version, Versions, whole
+from fuagent.sources.mysql.versions import Unknown, Version, Versions
 from fuagent.wire.mysql import compressed, events, gtid_events, rows, statements
 from fuagent.wire.mysql.events import Header
-from fuagent.wire.mysql.images import ABSENT, Row
 
 _MOVED = 1 << 20
 """Bytes of the log without a row for this sync, after which the place moves on all the same."""
@@ -110,7 +109,7 @@ class LogReader:
         self._standing = Standing(spot, mariadb=mariadb)
         self._maps: dict[int, Version | None] = {}
         self._group: Group | None = None
-        self._run: Run | None = None
+        self._run: Run[Version] | None = None
         self._start = spot.place(previous, resume_after)
         """Where the run under way can be read again from."""
         self._told = spot.order

@@ -16,12 +16,11 @@ from fuagent.encode.recover import Key, Keys
 from fuagent.encode.shown import shown
 from fuagent.encode.transform import Unfit
 from fuagent.errors import FuagentError, HaltSyncError
-from fuagent.model import Deletes, Kind, TableSpec, Written
-from fuagent.sources.mysql.columns import Declared, pieces, quote
+from fuagent.model import Deletes, Kind, Row, TableSpec, Written
+from fuagent.sources.mysql.columns import Declared, pieces, quote, quoted
 from fuagent.sources.mysql.link import Link, RawRow
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Version
-from fuagent.wire.mysql.images import Row
 
 _NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -124,7 +123,7 @@ def _encoder(spec: TableSpec, layout: Layout) -> Encoder:
 
 
 def _selecting(columns: Sequence[Declared], layout: Layout) -> str:
-    return f"SELECT {', '.join(one.select for one in columns)} FROM {layout.name.quoted}"  # noqa: S608 - names go through quote
+    return f"SELECT {', '.join(one.select for one in columns)} FROM {quoted(layout.name)}"  # noqa: S608 - names go through quote
 
 
 async def _some(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Finding, Level
+from fuagent.sources.mysql.columns import quoted
 from fuagent.sources.mysql.link import Address, Link, RawRow
 from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.tables import Layout, layouts
@@ -77,7 +78,7 @@ class Picture:
 
 def _selecting(layout: Layout) -> str:
     columns = ", ".join(one.select for one in layout.columns)
-    return f"SELECT {columns} FROM {layout.name.quoted}"  # noqa: S608 - names go through quote
+    return f"SELECT {columns} FROM {quoted(layout.name)}"  # noqa: S608 - names go through quote
 
 
 def _changed(layout: Layout, where: str) -> TryAgainError:
@@ -171,7 +172,7 @@ def _no_log(where: str) -> HaltSyncError:
 
 
 async def _lock(link: Link, tables: Sequence[Layout], why: str) -> None:
-    names = ", ".join(f"{one.name.quoted} READ" for one in tables)
+    names = ", ".join(f"{quoted(one.name)} READ" for one in tables)
     if not await link.attempt(f"LOCK TABLES {names}"):
         labels = shown(", ".join(one.table.label for one in tables))
         schemas = ", ".join(dict.fromkeys(one.name.schema for one in tables))

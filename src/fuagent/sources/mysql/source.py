@@ -17,18 +17,20 @@ from fuagent.encode.shown import shown
 from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
+from fuagent.sources.address import address_of
 from fuagent.sources.mysql import findings, places, rereading, snapshot, tables
 from fuagent.sources.mysql.dump import Dump
 from fuagent.sources.mysql.finding import Finder
-from fuagent.sources.mysql.link import Address, Link, address_of
+from fuagent.sources.mysql.link import DIALECT, Address, Link
 from fuagent.sources.mysql.options import Options as MySQLOptions
 from fuagent.sources.mysql.picture import Run as SnapshotOf
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Question, Reread
 from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.server import server as asked
-from fuagent.sources.mysql.tables import Layout, Name
+from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
+from fuagent.sources.selection import Name, select
 
 
 class MySQL:
@@ -54,7 +56,9 @@ class MySQL:
         """Connect, and see that no other reader works for this sync."""
         if self._link is not None:
             return
-        address = address_of(self._context.endpoint, self._context.credential(), self._options, self._context.base_dir)
+        address = address_of(
+            DIALECT, self._context.endpoint, self._context.credential(), self._options, self._context.base_dir
+        )
         link = await Link.open(address)
         try:
             server = await asked(link)
@@ -97,7 +101,7 @@ class MySQL:
         async with self._asking:
             link, database = self._opened, self._reached.database
             found = await tables.listing(link, database, self._context.tables)
-            names = tables.select(found, self._context.tables, self._context.exclude)
+            names = select(found, self._context.tables, self._context.exclude)
             layouts = await tables.layouts(link, names, database)
         self._layouts = {layout.table.label: layout for layout in layouts}
         return layouts

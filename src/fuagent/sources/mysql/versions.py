@@ -17,12 +17,12 @@ from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
 from fuagent.encode.templates import Columnwise
 from fuagent.errors import DecodeError, HaltSyncError
-from fuagent.model import Column, Deletes, Table, TableSpec
+from fuagent.model import Column, Deletes, Row, Table, TableSpec
 from fuagent.sources.mysql.columns import Declared
 from fuagent.sources.mysql.kinds import BINARY, alike, fraction, inferred
-from fuagent.sources.mysql.tables import Layout, Name
+from fuagent.sources.mysql.tables import Layout
+from fuagent.sources.selection import Name
 from fuagent.wire.mysql import charsets, images, tablemap
-from fuagent.wire.mysql.images import ABSENT, Row
 from fuagent.wire.mysql.numbers import double, doubles
 from fuagent.wire.mysql.tablemap import ImageColumn
 
@@ -100,11 +100,6 @@ class Version:
     def label(self) -> str:
         """The table's name as people write it."""
         return self.table.label
-
-
-def whole(row: Row) -> bool:
-    """Whether an image holds every column."""
-    return ABSENT not in row
 
 
 class Versions:

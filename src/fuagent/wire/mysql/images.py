@@ -18,38 +18,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Any
 
 from fuagent.errors import DecodeError
+from fuagent.model import ABSENT, Row
 from fuagent.wire.mysql import jsonb
 from fuagent.wire.mysql.cursor import Cursor
 from fuagent.wire.mysql.tablemap import JSON, ImageColumn
 from fuagent.wire.mysql.values import Recipe, recipe
 
-
-class Absent(Enum):
-    """The type of :data:`ABSENT`."""
-
-    ABSENT = "absent"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-ABSENT: Final = Absent.ABSENT
-"""Stands for a column that an image does not hold: see ``binlog_row_image``."""
-
-Row = tuple[bytes | int | float | Literal[Absent.ABSENT] | None, ...]
-"""A piece for each column of the table, None for NULL.
-
-A DOUBLE is the number itself: ``numbers.doubles`` writes those of many rows together.
-"""
-
 Reader = Callable[[bytes, int, int], list[Row]]
-"""From data, the start of the first image and the end of the last, the rows of an event of inserts or deletes."""
+"""From data, the start of the first image and the end of the last, the rows of an event of inserts or deletes.
+
+A DOUBLE in them is the number itself: ``numbers.doubles`` writes those of many rows together.
+"""
 
 UpdateReader = Callable[[bytes, int, int], tuple[list[Row], list[Row]]]
 """From the same, the rows before the updates and, place by place, after them."""

@@ -6,9 +6,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from fuagent.model import Secret
-from fuagent.sources.mysql.address import Address, Tls
+from fuagent.sources.address import Address, Tls
 from fuagent.sources.mysql.link import Link
-from fuagent.sources.mysql.tables import layouts, listing, select
+from fuagent.sources.mysql.tables import layouts, listing
+from fuagent.sources.selection import select
 from harness.mariadb import PASSWORD, USER
 
 BASE = Address("127.0.0.1", 3306, "shop", USER, Secret(PASSWORD), Tls.PREFER, timeout=30.0)

@@ -17,8 +17,9 @@ from fuagent.sources.mysql import MySQL
 from fuagent.sources.mysql.columns import Said, declare
 from fuagent.sources.mysql.places import FILE, MAGIC, Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Reread
-from fuagent.sources.mysql.tables import Layout, Name
+from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
+from fuagent.sources.selection import Name
 from fuagent.testing.source_kit import SourceKit
 from fuagent.wire.mysql import events
 from fuagent.wire.mysql.gtids import GtidSet

@@ -8,7 +8,8 @@ from mysql_links import address, as_root, scripted
 from fuagent.model import Level
 from fuagent.sources.mysql.findings import findings
 from fuagent.sources.mysql.server import server as facts
-from fuagent.sources.mysql.tables import layouts, listing, select
+from fuagent.sources.mysql.tables import layouts, listing
+from fuagent.sources.selection import select
 from harness.mariadb import USER
 from harness.mysql_wire import Error
 

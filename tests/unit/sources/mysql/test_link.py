@@ -12,10 +12,10 @@ from mysql_links import address, answering, as_root, scripted
 
 from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError
 from fuagent.model import Credential, Secret
-from fuagent.sources.mysql.address import Tls, address_of
+from fuagent.sources.address import Tls, address_of
 from fuagent.sources.mysql.ed25519 import signature
 from fuagent.sources.mysql.faults import translate
-from fuagent.sources.mysql.link import Link
+from fuagent.sources.mysql.link import DIALECT, Link
 from fuagent.sources.mysql.options import Options
 from fuagent.sources.mysql.server import server as facts
 from harness import certificates, mysql_login
@@ -43,7 +43,7 @@ ME = Credential(user="me", password=Secret("geheim"))
 )
 def test_an_endpoint_is_read(endpoint, host, port, database, tls):
     """Host, port and database come from it, and how far away the host is decides about TLS."""
-    found = address_of(endpoint, ME, Options())
+    found = address_of(DIALECT, endpoint, ME, Options())
 
     assert (found.host, found.port, found.database, found.tls) == (host, port, database, tls)
     assert (found.user, found.password.reveal()) == ("me", "geheim")
@@ -72,7 +72,7 @@ def test_an_endpoint_is_read(endpoint, host, port, database, tls):
 def test_a_wrong_endpoint_names_its_key(endpoint, credential, options, where):
     """What is wrong is said with the key it stands under, and without the secret."""
     with pytest.raises(HaltSyncError) as caught:
-        address_of(endpoint, credential, Options(**options))
+        address_of(DIALECT, endpoint, credential, Options(**options))
 
     assert caught.value.where == where
     assert caught.value.fix
@@ -82,11 +82,11 @@ def test_a_wrong_endpoint_names_its_key(endpoint, credential, options, where):
 def test_files_are_beside_the_configuration():
     """Certificates are looked for from the configuration's directory on."""
     mine = replace(ME, cert_file="me.pem", key_file="/keys/me.key")
-    found = address_of("mysql://db/shop", mine, Options(tls_ca="ca.pem"), Path("/etc/fuagent"))
+    found = address_of(DIALECT, "mysql://db/shop", mine, Options(tls_ca="ca.pem"), Path("/etc/fuagent"))
 
     assert (found.ca_file, found.cert_file) == ("/etc/fuagent/ca.pem", "/etc/fuagent/me.pem")
     assert found.key_file == "/keys/me.key"
-    assert address_of("mysql://[::1]/shop", ME, Options()).where == "[::1]:3306"
+    assert address_of(DIALECT, "mysql://[::1]/shop", ME, Options()).where == "[::1]:3306"
 
 
 # ------------------------------------------------------------------ a real server

@@ -8,18 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mysql_scripted import COLUMNS, TABLE, UUID_A, layout, table_map, versions
 
+from fuagent.encode.changes import DELETE, INSERT, UPDATE, Run, Writer
 from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
-from fuagent.model import Deletes, Table
+from fuagent.model import ABSENT, Deletes, Table
 from fuagent.sources.mysql import dump, places
-from fuagent.sources.mysql.changes import DELETE, INSERT, UPDATE, Run, Writer
 from fuagent.sources.mysql.done import Done
 from fuagent.sources.mysql.effects import Effect, Meaning, effect
 from fuagent.sources.mysql.places import FILE, LIFTED, Spot
-from fuagent.sources.mysql.tables import Name
 from fuagent.sources.mysql.versions import Unknown
+from fuagent.sources.selection import Name
 from fuagent.wire.mysql import statements
 from fuagent.wire.mysql.gtids import GtidSet, MariadbPosition
-from fuagent.wire.mysql.images import ABSENT
 
 # ------------------------------------------------------------ spots
 
@@ -523,7 +522,10 @@ def test_error_1236_by_its_text(text, kind, said, state):
 
 def test_what_to_do_about_error_1236():
     """Where the server's own settings or disk are the reason, that is said."""
-    for text, fix in (("log event entry exceeded max_allowed_packet", "SET GLOBAL"), ("bogus data in log event", "disk")):
+    for text, fix in (
+        ("log event entry exceeded max_allowed_packet", "SET GLOBAL"),
+        ("bogus data in log event", "disk"),
+    ):
         assert fix in dump.ended(failure(text), "here").fix
     assert not dump.ended(failure("memory allocation failed"), "here").fix
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from mysql_links import address, as_root, layouts_of
 
 from fuagent.errors import HaltSyncError
-from fuagent.sources.mysql.tables import Listing, Name, layouts, listing, select
+from fuagent.sources.mysql.tables import layouts, listing
+from fuagent.sources.selection import Listing, Name, select
 
 TABLES = ("customers", "Orders", "orders", "order_items", "a.b")
 FOUND = Listing(

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuagent.errors import DecodeError
+from fuagent.model import ABSENT
 from fuagent.wire.mysql import images
 from fuagent.wire.mysql import tablemap as t
-from fuagent.wire.mysql.images import ABSENT
 from fuagent.wire.mysql.tablemap import ImageColumn
 
 UTF8, LATIN1 = 45, 8

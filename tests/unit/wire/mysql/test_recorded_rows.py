@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from recorded_log import FOLDER, LOGS, MANIFEST, Log, told, unsaid
 
-from fuagent.wire.mysql.images import ABSENT
+from fuagent.model import ABSENT
 
 RECORDED = {one["file"].removeprefix("binlogs/").removesuffix(".gz"): one for one in json.loads(MANIFEST.read_text())}
 

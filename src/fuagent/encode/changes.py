@@ -8,26 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from fuagent.encode.compile import Encoder, Facts
 from fuagent.encode.events import Events, parts
-from fuagent.model import Deletes, Fact
-from fuagent.sources.mysql.versions import Version, whole
-from fuagent.wire.mysql.images import Row
+from fuagent.model import ABSENT, Deletes, Fact, Row
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 
 
+class Version(Protocol):
+    """One table in one version, as far as its changes need it."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """Writes its rows; None where they cannot be written."""
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """Places of the key's columns; empty without a key."""
+
+    @property
+    def deletes(self) -> Deletes:
+        """What is sent for a deleted row."""
+
+    def key(self, row: Row) -> Row:
+        """The key of a row."""
+
+
+V = TypeVar("V", bound=Version)
+
+
+def whole(row: Row) -> bool:
+    """Whether an image holds every column."""
+    return ABSENT not in row
+
+
 @dataclass(slots=True)
-class Run:
+class Run(Generic[V]):
     """Consecutive changes of one table version; the lists run beside each other.
 
     ``numbers`` are those of each change's last image. ``befores`` hold None for an insert,
     ``afters`` for a delete. ``partial``: some of the latter may lack columns, because the row is gone.
     """
 
-    version: Version
+    version: V
     operations: list[str] = field(default_factory=list)
     befores: list[Row | None] = field(default_factory=list)
     afters: list[Row | None] = field(default_factory=list)
@@ -47,14 +72,14 @@ class Run:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def cut(self, count: int) -> Run:
+    def cut(self, count: int) -> Run[V]:
         """Keep the first ``count`` changes; gives the others."""
         operations, befores, afters = self.operations[count:], self.befores[count:], self.afters[count:]
         rest = Run(self.version, operations, befores, afters, self.numbers[count:], self.partial)
         del self.operations[count:], self.befores[count:], self.afters[count:], self.numbers[count:]
         return rest
 
-    def behind(self, number: int) -> Run:
+    def behind(self, number: int) -> Run[V]:
         """The changes whose last image is numbered above ``number``."""
         kept = [place for place, at in enumerate(self.numbers) if at > number]
         return Run(
@@ -66,7 +91,7 @@ class Run:
             self.partial,
         )
 
-    def up_to(self, number: int) -> Run | None:
+    def up_to(self, number: int) -> Run[V] | None:
         """The changes whose last image is numbered so or lower; None where there are none."""
         self.cut(len(self) - len(self.behind(number)))
         return self if len(self) else None
@@ -91,7 +116,7 @@ class Writer:
     commit_time: str | None = None
     transaction: str | None = None
 
-    def write(self, run: Run) -> list[Events]:
+    def write(self, run: Run[V]) -> list[Events]:
         """The run as events; more than one part where a row cannot be sent.
 
         Raises:
@@ -112,7 +137,7 @@ class Writer:
         return [done] if encoder.transform is None else parts(encoder, done, numbered=self.numbered)
 
     @staticmethod
-    def _plain(run: Run, encoder: Encoder) -> bool:
+    def _plain(run: Run[V], encoder: Encoder) -> bool:
         """Whether every change is sent as the row it leaves, and as nothing else."""
         if encoder.where is not None or run.partial or DELETE in run.operations:
             return False
@@ -124,7 +149,7 @@ class Writer:
             for before, after in zip(run.befores, run.afters, strict=True)
         )
 
-    def _some(self, encoder: Encoder, run: Run, done: Events) -> None:
+    def _some(self, encoder: Encoder, run: Run[V], done: Events) -> None:
         """Every change by itself, written in as few pieces as there are changes between rows and keys."""
         sent: list[Sent] = []
         fits = _fitting(encoder, run.befores), _fitting(encoder, run.afters)
@@ -150,7 +175,7 @@ class Writer:
             start = end
         done.texts, done.indexes, done.marks = texts, [one.number for one in sent], frozenset(alone)
 
-    def _images(self, run: Run, place: int, operation: str, was_in: bool, is_in: bool) -> list[Sent]:
+    def _images(self, run: Run[V], place: int, operation: str, was_in: bool, is_in: bool) -> list[Sent]:
         before, after, number = run.befores[place], run.afters[place], run.numbers[place]
         sent: list[Sent] = []
         if before is not None and was_in:
@@ -193,7 +218,7 @@ def _moved(version: Version, before: Row, after: Row) -> bool:
     return version.key(before) != version.key(after)
 
 
-def _kept_back(run: Run, place: int, sent: Sequence[Sent]) -> int:
+def _kept_back(run: Run[V], place: int, sent: Sequence[Sent]) -> int:
     """How many images are kept back: all of a change, or the old one of a row under a new key."""
     before, after = run.befores[place], run.afters[place]
     moved = before is not None and after is not None and _moved(run.version, before, after)

@@ -8,14 +8,29 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from fuagent.errors import HaltSyncError
 from fuagent.model import Credential, Secret
 
-PORT = 3306
-_SCHEMES = frozenset({"mysql", "mariadb"})
-_SPELLING = "write mysql://db.internal:3306/shop, or mysql://%2Frun%2Fmysqld%2Fmysqld.sock/shop for a socket file"
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How the endpoints of one kind of server are written."""
+
+    name: str
+    """As people call the server."""
+    schemes: tuple[str, ...]
+    port: int
+    """Where no other is named."""
+    socket: str
+    """Where a socket file usually stands."""
+
+    @property
+    def spelling(self) -> str:
+        """What to write."""
+        scheme, socket = self.schemes[0], quote(self.socket, safe="")
+        return f"write {scheme}://db.internal:{self.port}/shop, or {scheme}://{socket}/shop for a socket file"
 
 
 class Tls(StrEnum):
@@ -75,20 +90,26 @@ class Address:
         return self.host if self.socket else f"{host}:{self.port}"
 
 
-def address_of(endpoint: str, credential: Credential | None, options: TlsOptions, base_dir: Path = Path()) -> Address:
-    """The address behind ``mysql://host:port/database``, with the credential as it is now.
+def address_of(
+    dialect: Dialect, endpoint: str, credential: Credential | None, options: TlsOptions, base_dir: Path = Path()
+) -> Address:
+    """The address behind ``scheme://host:port/database``, with the credential as it is now.
 
     Raises:
         HaltSyncError: endpoint, credential or TLS options are wrong; ``where`` is their key.
     """
-    host, port, database = _parts(endpoint)
+    host, port, database = _parts(dialect, endpoint)
     if credential is None or not credential.user:
         raise HaltSyncError(
-            "a MySQL source needs a user", where="credential.user", fix="write credential: {user: …, password: …}"
+            f"a {dialect.name} source needs a user",
+            where="credential.user",
+            fix="write credential: {user: …, password: …}",
         )
     if credential.key is not None or credential.client_id is not None:
         raise HaltSyncError(
-            "a MySQL source takes user and password", where="credential", fix="write credential: {user: …, password: …}"
+            f"a {dialect.name} source takes user and password",
+            where="credential",
+            fix="write credential: {user: …, password: …}",
         )
     tls = Tls(options.tls) if options.tls else (Tls.PREFER if _near(host) else Tls.VERIFY)
     if options.tls_ca and tls is not Tls.VERIFY:
@@ -112,14 +133,15 @@ def address_of(endpoint: str, credential: Credential | None, options: TlsOptions
     )
 
 
-def _parts(endpoint: str) -> tuple[str, int, str]:
+def _parts(dialect: Dialect, endpoint: str) -> tuple[str, int, str]:
     try:
         parts = urlsplit(endpoint)
         port = parts.port
     except ValueError:
-        raise _misspelt("the endpoint's host or port cannot be read") from None
-    if parts.scheme not in _SCHEMES:
-        raise _misspelt("the endpoint of a MySQL source begins with mysql:// or mariadb://")
+        raise _misspelt(dialect, "the endpoint's host or port cannot be read") from None
+    if parts.scheme not in dialect.schemes:
+        begins = " or ".join(f"{scheme}://" for scheme in dialect.schemes)
+        raise _misspelt(dialect, f"the endpoint of a {dialect.name} source begins with {begins}")
     if "@" in parts.netloc:
         raise HaltSyncError(
             "a user or password stands in the endpoint",
@@ -127,19 +149,21 @@ def _parts(endpoint: str) -> tuple[str, int, str]:
             fix="move it: credential: {user: …, password: …}",
         )
     if parts.query or parts.fragment:
-        raise _misspelt("the endpoint of a MySQL source has no ? and no #: options stand under driver_params")
+        raise _misspelt(
+            dialect, f"the endpoint of a {dialect.name} source has no ? and no #: options stand under driver_params"
+        )
     # hostname is in small letters, and the name of a socket file must not be.
     host = unquote(parts.netloc) if parts.netloc.lower().startswith("%2f") else parts.hostname or ""
     database = unquote(parts.path)[1:]
     if not host or "\0" in host or port == 0:
-        raise _misspelt("the endpoint names no server")
+        raise _misspelt(dialect, "the endpoint names no server")
     if not database or "/" in parts.path[1:] or "\0" in database:
-        raise _misspelt("the endpoint names no database")
-    return host, port or PORT, database
+        raise _misspelt(dialect, "the endpoint names no database")
+    return host, port or dialect.port, database
 
 
-def _misspelt(what: str) -> HaltSyncError:
-    return HaltSyncError(what, where="endpoint", fix=_SPELLING)
+def _misspelt(dialect: Dialect, what: str) -> HaltSyncError:
+    return HaltSyncError(what, where="endpoint", fix=dialect.spelling)
 
 
 def _near(host: str) -> bool:
