@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import orjson
 
@@ -86,6 +87,7 @@ def read(position: str) -> Spot:
         raise HaltSyncError("the journal holds a place that is not of a binlog") from error
 
 
+@lru_cache(maxsize=64)  # asked for with every event
 def file_number(file: str) -> int:
     """The number a binlog file's name ends in: ``binlog.000012`` is 12, and names are never compared as texts.
 

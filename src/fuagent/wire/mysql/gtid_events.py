@@ -7,6 +7,7 @@ https://mariadb.com/kb/en/gtid_event/.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from fuagent.errors import DecodeError
@@ -128,8 +129,7 @@ def read_previous_gtids(data: bytes, description: FormatDescription) -> GtidSet:
     return GtidSet.decode(data)
 
 
-@dataclass(frozen=True, slots=True)
-class MariadbGtid:
+class MariadbGtid(NamedTuple):
     """A MariaDB transaction begins. ``flags`` and ``extra`` are those above; ``xid`` names a prepared or ended XA one."""
 
     domain: int

@@ -5,7 +5,7 @@ Sources: ``libs/mysql/binlog/event/rows_event.h`` in MySQL's sources, ``sql/log_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fuagent.errors import DecodeError
 from fuagent.wire.mysql import events
@@ -38,8 +38,7 @@ ROWS = frozenset({*_VERSION_1, *_VERSION_2})
 """Types that :func:`read_rows_header` reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowsHeader:
+class RowsHeader(NamedTuple):
     """The beginning of a rows event.
 
     ``present`` and ``present_after`` have one bit for each of ``width`` columns, the first one
