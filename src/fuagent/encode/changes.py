@@ -6,19 +6,30 @@ is sent where the row under its old key, or in the sync's condition, is gone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from fuagent.encode.compile import Encoder, Facts
 from fuagent.encode.events import Events, parts
-from fuagent.model import ABSENT, Deletes, Fact, Row
+from fuagent.encode.shown import shown
+from fuagent.errors import HaltSyncError
+from fuagent.model import ABSENT, Deletes, Fact, Place, Row, Rows
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 
 
 class Version(Protocol):
     """One table in one version, as far as its changes need it."""
+
+    @property
+    def number(self) -> int:
+        """Rises with every change of the table's definition."""
+
+    @property
+    def label(self) -> str:
+        """The table's name as people write it."""
 
     @property
     def encoder(self) -> Encoder | None:
@@ -97,6 +108,44 @@ class Run(Generic[V]):
         return self if len(self) else None
 
 
+@dataclass(slots=True)
+class Reread(Generic[V]):
+    """Rows whose images lack columns: ``rows`` are to be as they are now, None for one that is gone."""
+
+    version: V
+    keys: list[Row]
+    rows: list[Row | None] = field(default_factory=list)
+
+
+def completed(version: V, found: list[Row], fix: str) -> Generator[Reread[V], None, list[Row]]:
+    """Rows, those whose images lack columns read again as they are now.
+
+    One that is gone by now stays in part: what its key was is known, and no more is to be sent of it.
+
+    Raises:
+        HaltSyncError: there is no key to read them by; ``fix`` avoids it.
+    """
+    missing = [place for place, row in enumerate(found) if not whole(row)]
+    if not missing:
+        return found
+    keys = [version.key(found[place]) for place in missing]
+    if not version.keys or not all(map(whole, keys)):
+        raise HaltSyncError(
+            f"rows of table {shown(version.label)} lack columns in the log and have no key to be read again by", fix=fix
+        )
+    asked = Reread(version, keys)
+    yield asked
+    for place, row in zip(missing, asked.rows, strict=True):
+        found[place] = row if row is not None else found[place]
+    return found
+
+
+def facts_of(time: float | None, transaction: str) -> tuple[str | None, str | None]:
+    """What a Writer is told of a transaction: when it was committed (Unix seconds), and the source's name for it."""
+    told = None if time is None else datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
+    return told, transaction or None
+
+
 class Sent(NamedTuple):
     """One image to be sent: the row, or with ``alone`` its key and no more."""
 
@@ -115,6 +164,27 @@ class Writer:
     resume_after: int = 0
     commit_time: str | None = None
     transaction: str | None = None
+
+    def rows(self, run: Run[Any], start: Place, end: Place, *, boundary: bool, time: float | None) -> Iterator[Rows]:
+        """The run between two places; see :class:`fuagent.model.Rows`.
+
+        Raises:
+            HaltSyncError: a value cannot be written as the service's document wants it.
+        """
+        made = self.write(run)
+        for part in made:
+            yield Rows(
+                table=run.version.label,
+                rows=part.texts,
+                indexes=part.indexes,
+                start=start,
+                end=end,
+                boundary=boundary and part is made[-1],
+                version=run.version.number,
+                left_out=part.left_out,
+                source_time=time,
+                refused=part.refused,
+            )
 
     def write(self, run: Run[V]) -> list[Events]:
         """The run as events; more than one part where a row cannot be sent.

@@ -6,13 +6,12 @@ connection can answer; it goes on when they are answered. It does no I/O of its 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from fuagent.encode.changes import Run, Writer, whole
+from fuagent.encode.changes import Reread, Run, Writer, completed, facts_of
 from fuagent.encode.shown import shown
-from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError
+from fuagent.errors import DecodeError, LostPlaceError
 from fuagent.model import ABSENT, Fact, Place, Row, Rows
 from fuagent.sources.mysql.effects import Effect, Meaning, effect
 from fuagent.sources.mysql.places import Spot
@@ -29,15 +28,6 @@ _TIMED = frozenset({Fact.COMMIT_TIME, Fact.TRANSACTION})
 
 
 @dataclass(slots=True)
-class Reread:
-    """Rows whose images lack columns: ``rows`` are to be as they are now, None for one that is gone."""
-
-    version: Version
-    keys: list[Row]
-    rows: list[Row | None] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Prepared:
     """A transaction that was prepared at ``start`` is committed now: its changes are to be read from there.
 
@@ -48,7 +38,7 @@ class Prepared:
     inner: LogReader
 
 
-Question = Unknown | Reread | Prepared
+Question = Unknown | Reread[Version] | Prepared
 
 
 @dataclass(slots=True)
@@ -378,7 +368,8 @@ class LogReader:
         befores, afters = _images(version, header, data)
         partial = bool(afters) and not version.held(header.present_after or header.present)
         if self.sought is None and partial:
-            afters = yield from self._completed(version, befores, afters)
+            merged = [_merged(before, after) for before, after in zip(befores or afters, afters, strict=True)]
+            afters = yield from completed(version, merged, "SET GLOBAL binlog_row_image = FULL")
         group.touched = True
         number = self._at if self._at is not None else self._standing.number(start)
         first = max(self.previous + 1, number)
@@ -410,29 +401,6 @@ class LogReader:
         self.previous = last
         self.finished = self.finished or last >= self.sought
 
-    def _completed(
-        self, version: Version, befores: list[Row], afters: list[Row]
-    ) -> Generator[Question, None, list[Row]]:
-        """Rows whose images lack columns, completed: by the image before, else by the row as it is now.
-
-        One that is gone by now stays in part: what its key was is known, and no more is to be sent of it.
-        """
-        merged = [_merged(before, after) for before, after in zip(befores or afters, afters, strict=True)]
-        missing = [place for place, row in enumerate(merged) if not whole(row)]
-        if not missing:
-            return merged
-        keys = [version.key(merged[place]) for place in missing]
-        if not version.keys or not all(map(whole, keys)):
-            raise HaltSyncError(
-                f"rows of table {shown(version.label)} lack columns in the binlog and have no key to be read again by",
-                fix="SET GLOBAL binlog_row_image = FULL",
-            )
-        asked = Reread(version, keys)
-        yield asked
-        for place, row in zip(missing, asked.rows, strict=True):
-            merged[place] = row if row is not None else merged[place]
-        return merged
-
     def _flush(self, group: Group | None = None) -> Iterator[Rows]:
         """The run under way as Rows. ``group`` is the transaction it was of, where each comes by itself."""
         run, self._run = self._run, None
@@ -445,20 +413,7 @@ class LogReader:
         else:
             end = replace(self._restart(self._group), resume_after=run.numbers[-1])
         writer = Writer(self._numbered, self._resume_after, *_facts(group or self._group))
-        parts = writer.write(run)
-        for part in parts:
-            yield Rows(
-                table=run.version.label,
-                rows=part.texts,
-                indexes=part.indexes,
-                start=self._start,
-                end=end,
-                boundary=boundary and part is parts[-1],
-                version=run.version.number,
-                left_out=part.left_out,
-                source_time=self._time,
-                refused=part.refused,
-            )
+        yield from writer.rows(run, self._start, end, boundary=boundary, time=self._time)
         self._told = self.order
 
     def _moved(self, boundary: bool) -> Iterator[Rows]:
@@ -499,7 +454,4 @@ def _merged(before: Row, after: Row) -> Row:
 
 
 def _facts(group: Group | None) -> tuple[str | None, str | None]:
-    if group is None:
-        return None, None
-    time = None if group.time is None else datetime.fromtimestamp(group.time, UTC).isoformat().replace("+00:00", "Z")
-    return time, group.gtid or None
+    return (None, None) if group is None else facts_of(group.time, group.gtid)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
+from fuagent.encode.changes import Reread
 from fuagent.encode.compile import Encoder
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
@@ -25,7 +26,7 @@ from fuagent.sources.mysql.link import DIALECT, Address, Link
 from fuagent.sources.mysql.options import Options as MySQLOptions
 from fuagent.sources.mysql.picture import Run as SnapshotOf
 from fuagent.sources.mysql.places import Spot
-from fuagent.sources.mysql.reading import LogReader, Prepared, Question, Reread
+from fuagent.sources.mysql.reading import LogReader, Prepared, Question
 from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.server import server as asked
 from fuagent.sources.mysql.tables import Layout

@@ -12,11 +12,12 @@ from uuid import UUID
 
 import pytest
 
+from fuagent.encode.changes import Reread
 from fuagent.model import Column, Credential, Deletes, Kind, Mapping, Rows, Secret, Table, TableSpec
 from fuagent.sources.mysql import MySQL
 from fuagent.sources.mysql.columns import Said, declare
 from fuagent.sources.mysql.places import FILE, MAGIC, Spot
-from fuagent.sources.mysql.reading import LogReader, Prepared, Reread
+from fuagent.sources.mysql.reading import LogReader, Prepared
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
 from fuagent.sources.selection import Name

@@ -137,7 +137,7 @@ async def test_rows_in_part_that_nothing_finds_again_stop_the_sync(database):
         place = await standing(source)
         session(database, "SET SESSION binlog_row_image = MINIMAL", "UPDATE t SET c = 4")
 
-        with pytest.raises(HaltSyncError, match="lack columns in the binlog and have no key"):
+        with pytest.raises(HaltSyncError, match="lack columns in the log and have no key"):
             await changes(source, place)
 
 

@@ -22,11 +22,12 @@ from mysql_scripted import (
     versions,
 )
 
+from fuagent.encode.changes import Reread
 from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError
 from fuagent.model import Deletes, Fact, Field, Table
 from fuagent.sources.mysql import places
 from fuagent.sources.mysql.places import FILE, Spot
-from fuagent.sources.mysql.reading import Prepared, Reread
+from fuagent.sources.mysql.reading import Prepared
 from fuagent.sources.mysql.versions import Unknown
 from fuagent.wire.mysql import events
 
