@@ -5,7 +5,7 @@ from __future__ import annotations
 _MOST = 120
 
 
-def shown(name: str) -> str:
-    """The name on one line, without characters that could move a cursor, at most 120 characters long."""
-    text = "".join(character if character.isprintable() else " " for character in name[: _MOST + 1])
-    return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
+def shown(name: str, most: int = _MOST) -> str:
+    """The name on one line, without characters that could move a cursor, at most so many characters long."""
+    text = "".join(character if character.isprintable() else " " for character in name[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -6,17 +6,15 @@ import re
 from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import orjson
-
-from fuagent.encode.compile import Encoder
+from fuagent.encode.compile import Encoder, Values
 from fuagent.encode.pieces import compile_pieces
-from fuagent.encode.recover import Key, Keys
+from fuagent.encode.recover import Key
 from fuagent.encode.shown import shown
-from fuagent.encode.transform import Unfit
-from fuagent.errors import FuagentError, HaltSyncError
-from fuagent.model import Deletes, Kind, Row, TableSpec, Written
+from fuagent.errors import HaltSyncError
+from fuagent.model import Kind, Row, TableSpec, Written
+from fuagent.sources import rereading
 from fuagent.sources.mysql.columns import Declared, pieces, quote, quoted
 from fuagent.sources.mysql.link import Link, RawRow
 from fuagent.sources.mysql.tables import Layout
@@ -25,10 +23,6 @@ from fuagent.sources.mysql.versions import Version
 _NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MOMENTS = frozenset({Kind.DATETIME, Kind.TIMESTAMP})
-_BY_TRANSFORM = (
-    "no row has the key in the event: the row is gone, or the transform changed its key. "
-    "Take the row off the list, or take a snapshot"
-)
 
 
 async def by_key(link: Link, layout: Layout, version: Version, keys: Sequence[Row]) -> list[Row | None]:
@@ -62,60 +56,26 @@ def _under(key: Row, places: Sequence[int], row: RawRow) -> Row:
 async def reread(link: Link, spec: TableSpec, layout: Layout, events: Sequence[bytes]) -> list[Written]:
     """The rows that events of one table told of, as they are now."""
     spec = replace(spec, table=layout.table)
-    try:
-        again = _Again(link, spec, layout, _encoder(spec, layout), Keys.of(spec))
-    except FuagentError as error:
-        return [Written(refused=_text(error))] * len(events)
-    return [await again.one(text) for text in events]
+    declared = {one.column.name: one for one in layout.columns}
+    names = [declared[name] for name in layout.table.key]
+
+    async def fetch(key: Key) -> list[RawRow]:
+        return await _some(link, layout, layout.columns, names, key)
+
+    return await rereading.reread(spec, lambda: _encoder(spec, layout), fetch, events)
 
 
 async def sample(link: Link, spec: TableSpec, layout: Layout, most: int) -> list[Written]:
     """The first rows of a table, in its own order, as events."""
     spec = replace(spec, table=layout.table)
     encoder = _encoder(spec, layout)
-    rows: list[RawRow] = []
+    rows: list[Values] = []
     async with aclosing(link.raw(_selecting(layout.columns, layout), 100)) as found:
         async for some in found:
-            rows += [row for row, fits in zip(some, encoder.fits(some), strict=True) if fits]
+            rows += rereading.fitting(encoder, some)
             if len(rows) >= most:
                 break
-    return [_sent(encoder, text) for text in encoder.rows(rows[:most])] if rows[:most] else []
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """One table while its rows are read again."""
-
-    link: Link
-    spec: TableSpec
-    layout: Layout
-    encoder: Encoder
-    keys: Keys
-
-    async def one(self, text: bytes) -> Written:
-        """The row one event told of."""
-        try:
-            key = self.keys.read(text)
-        except FuagentError as error:
-            return Written(refused=_text(error))
-        declared = {one.column.name: one for one in self.layout.columns}
-        names = [declared[name] for name in self.layout.table.key]
-        for row in await _some(self.link, self.layout, self.layout.columns, names, key):
-            [event] = self.encoder.rows([row])
-            if self.keys.read(event) == key:
-                return _sent(self.encoder, event) if self.encoder.fits([row])[0] else self._gone(text)
-        if self.spec.mapping.transform is not None:
-            return Written(refused=_BY_TRANSFORM)
-        return self._gone(text)
-
-    def _gone(self, text: bytes) -> Written:
-        """The mark again, if the event was one: its key, as it was written."""
-        mapping = self.spec.mapping
-        event = orjson.loads(text)
-        if mapping.deletes is not Deletes.MARK or event.get(mapping.delete_field) is not True:
-            return Written()
-        kept = {slot.path[0] for slot in self.keys.slots} | {mapping.delete_field}
-        return Written(orjson.dumps({name: value for name, value in event.items() if name in kept}))
+    return rereading.sampled(encoder, rows, most)
 
 
 def _encoder(spec: TableSpec, layout: Layout) -> Encoder:
@@ -152,15 +112,3 @@ def _literal(value: object, kind: Kind) -> str:
     if kind in _MOMENTS:
         text = text.replace("T", " ").removesuffix("Z")
     return f"_utf8mb4 x'{text.encode().hex()}'"
-
-
-def _sent(encoder: Encoder, event: bytes) -> Written:
-    """The event as it would be sent."""
-    if encoder.transform is None:
-        return Written(bytes(event))
-    [done] = encoder.transformed([event], None)
-    return Written(refused=done.reason) if isinstance(done, Unfit) else Written(done)
-
-
-def _text(error: FuagentError) -> str:
-    return f"{error.what}. {error.fix}".strip()
