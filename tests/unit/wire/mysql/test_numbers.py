@@ -56,6 +56,7 @@ def test_doubles_come_back(value):
 
 @given(st.lists(finite | st.integers(-(10**17), 10**17).map(float)))
 @example([20.0])
+@example([0.5, 1.25])
 @example([999999999999999.0, 0.5, -0.0])
 @example([1e15, 0.5])
 @example([-1e15, 2.0])
