@@ -5,13 +5,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test check bench docs sweep simulate soak clean venv-demo venv-dev
+.PHONY: help demo test test-versions check bench docs sweep simulate soak clean venv-demo venv-dev
 
 export PYTHON
 python := .venv/bin/python
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv-demo ## Watch a shop's database and a service stay in step while both are killed
 	@.venv/bin/fuagent demo $(ARGS)
@@ -22,6 +22,14 @@ test: venv-dev ## Run all tests with coverage (KILLS=20, SEEDS=, ARGS="-k name -
 	@KILLS=$${KILLS:-20} $(python) -m pytest -n 2 --dist worksteal --cov --cov-report= $(ARGS)
 	@$(python) -m coverage json --quiet -o .coverage.json
 	@$(python) scripts/coverage_gate.py .coverage.json
+
+test-versions: venv-dev ## Run what reads from PostgreSQL with VERSIONS="12 13 14 15 16 17 18", servers fetched into .cache; ARGS as above
+	@scripts/system-packages tests
+	@scripts/postgres-versions $(VERSIONS)
+	@failed=""; for major in $${VERSIONS:-12 13 14 15 16 17 18}; do echo "PostgreSQL $$major:"; \
+		POSTGRES_BIN=.cache/postgres/$$major/native/bin $(python) -m pytest -q \
+		tests/unit/harness/test_harness_postgres.py tests/unit/sources/postgres $(ARGS) || failed="$$failed $$major"; done; \
+		[ -z "$$failed" ] || { echo "Failed with PostgreSQL$$failed" >&2; exit 1; }
 
 check: venv-dev ## Lint, format, types, structure, and whether generated pages are fresh
 	@$(python) -m ruff check .

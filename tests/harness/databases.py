@@ -1,7 +1,8 @@
-"""Fixtures that give tests a MariaDB server: one shared by a whole run, or any number of private ones."""
+"""Fixtures that give tests a MariaDB or PostgreSQL server: one shared by a whole run, or any number of private ones."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import postgres as pg
 from harness.mariadb import Database, MariaDB, make_template, program
 
 _names = count(1)
@@ -19,8 +21,13 @@ def mariadb_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.F
     """The data directory servers are copied from; all workers of a run share it."""
     if program("mariadbd") is None or program("mariadb-install-db") is None:
         pytest.skip("needs a MariaDB server: scripts/system-packages tests")
+    return make_template(_shared(tmp_path_factory, request))
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """The folder that all workers of a run have in common."""
     base = tmp_path_factory.getbasetemp()
-    return make_template(base.parent if hasattr(request.config, "workerinput") else base)
+    return base.parent if hasattr(request.config, "workerinput") else base
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +50,37 @@ def private_mariadb(mariadb_template: Path) -> Iterator[Callable[..., MariaDB]]:
     """Makes servers to be stopped, killed and configured: ``private_mariadb(server_id=2)``, started."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(MariaDB(mariadb_template, **options))
+
+
+@pytest.fixture(scope="session")
+def postgres_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """The data directory servers are copied from; all workers of a run share it."""
+    if pg.program("postgres") is None or pg.program("initdb") is None:
+        assert not os.environ.get("POSTGRES_BIN"), f"there is no PostgreSQL server in {os.environ['POSTGRES_BIN']}"
+        pytest.skip("needs a PostgreSQL server: scripts/system-packages tests")
+    return pg.make_template(_shared(tmp_path_factory, request))
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_template: Path) -> Iterator[pg.Postgres]:
+    """The shared server: leave its options and its process alone."""
+    with pg.Postgres(postgres_template) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres: pg.Postgres) -> Iterator[pg.Database]:
+    """A fresh, empty database on the shared server; slots and sessions that are left on it go with it."""
+    made = postgres.database(f"shop_{next(_names)}")
+    yield made
+    postgres.drop(made.name)
+
+
+@pytest.fixture
+def private_postgres(postgres_template: Path) -> Iterator[Callable[..., pg.Postgres]]:
+    """Makes servers to be stopped, killed and configured, started.
+
+    ``private_postgres(wal_level="replica")``, or ``private_postgres(standby_of=first)``.
+    """
+    with ExitStack() as stack:
+        yield lambda template=postgres_template, **options: stack.enter_context(pg.Postgres(template, **options))

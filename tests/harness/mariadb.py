@@ -189,7 +189,7 @@ class MariaDB:
         command = [program("mariadbd") or "mariadbd", "--no-defaults", *arguments(self.options | own)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        _reap_after_us(self.process.pid, self.folder)
+        reap_after_us(self.process.pid, self.folder)
         self._wait_until_it_answers()
 
     def _wait_until_it_answers(self) -> None:
@@ -343,7 +343,7 @@ class Database:
             session.commit()
 
 
-def _reap_after_us(pid: int, folder: Path) -> None:
+def reap_after_us(pid: int, folder: Path) -> None:
     """Have the server ended and its files removed even when this process is killed before it can do so itself.
 
     One child waits for the end of a pipe that only this process holds open.
