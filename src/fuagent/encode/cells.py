@@ -4,6 +4,8 @@ A piece is ``bytes``, ``int`` or None, nearly JSON already. Most need a pair of 
 most. Texts are the user's own, so RFC 8259 section 7 asks for escapes in them; digits, ISO 8601 and base64
 never do. What is left goes through a function: labels, JSON that nobody has proven yet, masks, and a
 few forms that a service's document may ask for.
+
+Floats stand bare, so one that no JSON number can say is a piece in quotes already: ``"NaN"``. A decimal never is.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def cells(made: Plan, columns: Sequence[Column]) -> list[Cell | None]:
     A column that is escaped under one property and not under another is escaped value by value, so
     that its pieces stay as they are.
     """
-    found = [None if slot.column is None else _cell(slot, columns[slot.column].kind) for slot in made.slots]
+    found = [None if slot.column is None else _cell(slot, columns[slot.column]) for slot in made.slots]
     verbatim = {slot.column for slot, cell in zip(made.slots, found, strict=True) if cell and not cell.escaped}
     return [
         Cell(write=_string) if cell and cell.escaped and slot.column in verbatim else cell
@@ -62,30 +64,51 @@ def digits(piece: Piece) -> bytes:
     return piece if isinstance(piece, bytes) else b"%d" % piece
 
 
+_QUOTE = b'"'
+_NAN = "NaN"
+_QUOTED_NAN = b'"NaN"'
+
+
 def value(piece: Any, kind: Kind) -> object:
-    """The Python value that a condition compares."""
-    return Decimal(_text(piece)) if kind is Kind.DECIMAL else _plain(piece, kind)
+    """The Python value that a condition compares; NaN is a text, since no number is above or below it."""
+    if kind is Kind.DECIMAL:
+        text = _text(piece)
+        return text if text == _NAN else Decimal(text)
+    return _NAN if kind is Kind.FLOAT and piece == _QUOTED_NAN else _plain(piece, kind)
 
 
 def _plain(piece: Any, kind: Kind) -> object:
     if kind is Kind.INTEGER:
         return int(piece)
-    return float(piece) if kind is Kind.FLOAT else _text(piece)
+    if kind is Kind.BOOLEAN:
+        return piece == b"true"
+    return _real(piece) if kind is Kind.FLOAT else _text(piece)
 
 
-_FIGURES = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
-_SAFE = frozenset({Form.DATE, Form.TIME, Form.DATETIME, Form.TIMESTAMP, Form.BASE64})
+def _real(piece: bytes) -> float:
+    try:
+        return float(piece)
+    except ValueError:  # it stands in quotes
+        return float(piece.strip(_QUOTE))
 
 
-def _cell(slot: Slot, kind: Kind) -> Cell:
+_FINITE = "decimal("
+"""How MySQL spells a type that holds digits and nothing else; PostgreSQL's ``numeric`` has NaN and infinity too."""
+_LITERALS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.BOOLEAN})
+_LITERAL = frozenset({Form.INTEGER, Form.NUMBER, Form.BOOLEAN})
+_SAFE = frozenset({Form.DATE, Form.TIME, Form.DATETIME, Form.TIMESTAMP, Form.DURATION, Form.BASE64})
+
+
+def _cell(slot: Slot, column: Column) -> Cell:
+    kind = column.kind
     if slot.mask is not None:
         cover = masked(slot.mask, None)
         return Cell(write=lambda piece: orjson.dumps(cover(_plain(piece, kind))))
     if write := _WRITES.get((kind, slot.form)):
         return Cell(write=write)
-    if slot.form in (Form.INTEGER, Form.NUMBER):
-        return BARE
-    return QUOTED if slot.form in _SAFE or kind in _FIGURES else ESCAPED
+    if slot.form in _LITERAL:
+        return Cell(write=_figure) if kind is Kind.DECIMAL and not column.type.startswith(_FINITE) else BARE
+    return QUOTED if slot.form in _SAFE or kind in _LITERALS else ESCAPED
 
 
 def _text(piece: bytes) -> str:
@@ -121,9 +144,22 @@ def _boolean(piece: Piece) -> bytes:
     return b"false" if piece in _ZERO else b"true"
 
 
+def _bit(piece: bytes) -> bytes:
+    return b"1" if piece == b"true" else b"0"
+
+
+def _figure(piece: bytes) -> bytes:
+    """A decimal as a number, if there is one for it."""
+    return piece if piece[-1:].isdigit() else b'"%b"' % piece
+
+
+def _real_in_quotes(piece: bytes) -> bytes:
+    return piece if piece[:1] == _QUOTE else b'"%b"' % piece
+
+
 def _odd(piece: bytes) -> bool:
     """Whether it is the server's own text for a date that ISO 8601 cannot say."""
-    return b" " in piece or piece[5:7] == b"00" or piece[8:10] == b"00"
+    return piece[4:5] != b"-" or b" " in piece or piece[5:7] == b"00" or piece[8:10] == b"00"
 
 
 def _midnight(piece: bytes) -> bytes:
@@ -136,6 +172,8 @@ def _moment(piece: bytes) -> bytes:
 
 _WRITES: dict[tuple[Kind, Form], Callable[[Any], bytes]] = {
     (Kind.INTEGER, Form.BOOLEAN): _boolean,
+    (Kind.BOOLEAN, Form.INTEGER): _bit,
+    (Kind.FLOAT, Form.STRING): _real_in_quotes,
     (Kind.DATE, Form.TIMESTAMP): _midnight,
     (Kind.DATETIME, Form.TIMESTAMP): _moment,
     (Kind.SET, Form.LABELS): _labels,

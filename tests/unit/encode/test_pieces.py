@@ -41,10 +41,17 @@ floats = st.one_of(
     st.sampled_from([b"20", b"1.5", b"1e20", b"0.00001", b"-0"]),
     st.floats(allow_nan=False, allow_infinity=False).map(lambda value: repr(value).encode()),
 )
-dates = st.one_of(st.dates().map(lambda day: day.isoformat().encode()), st.sampled_from([b"2024-00-10", b"2024-05-00"]))
+odd_floats = st.sampled_from([b'"NaN"', b'"Infinity"', b'"-Infinity"'])
+odd_digits = st.sampled_from([b"NaN", b"Infinity", b"-Infinity"])
+booleans = st.sampled_from([b"true", b"false"])
+BEYOND = [b"infinity", b"-infinity", b"0044-03-15 BC", b"12024-05-01"]
+dates = st.one_of(
+    st.dates().map(lambda day: day.isoformat().encode()),
+    st.sampled_from([b"2024-00-10", b"2024-05-00", *BEYOND]),
+)
 moments = st.one_of(
     st.datetimes().map(lambda moment: moment.isoformat().encode()),
-    st.sampled_from([b"2024-00-10 01:02:03", b"2024-05-00 00:00:00.5"]),
+    st.sampled_from([b"2024-00-10 01:02:03", b"2024-05-00 00:00:00.5", b"12024-05-01 01:02:03", *BEYOND]),
 )
 labels = st.lists(texts.map(lambda text: text.replace(",", "").encode()), max_size=3).map(b",".join)
 trees = st.recursive(
@@ -70,12 +77,20 @@ def quoted(piece):
     return f'"{bare(piece)}"'
 
 
+def figure(piece):
+    return bare(piece) if piece[-1:].isdigit() else quoted(piece)
+
+
+def quoted_float(piece):
+    return quoted(piece.strip(b'"'))
+
+
 def day(piece):
-    return quoted(piece) if b"-00" in piece else f'"{bare(piece)}T{time.min.isoformat()}Z"'
+    return quoted(piece) if b"-00" in piece or piece in BEYOND else f'"{bare(piece)}T{time.min.isoformat()}Z"'
 
 
 def moment(piece):
-    return quoted(piece) if b" " in piece else f'"{bare(piece)}Z"'
+    return quoted(piece) if b" " in piece or piece in BEYOND else f'"{bare(piece)}Z"'
 
 
 def tree(piece):
@@ -118,11 +133,15 @@ WAYS = [
         lambda piece: "false" if int(piece) == 0 else "true",
         asked("boolean"),
     ),
-    Way(Kind.DECIMAL, Form.STRING, digits, quoted),
-    Way(Kind.DECIMAL, Form.NUMBER, digits, bare, asked("number")),
+    Way(Kind.DECIMAL, Form.STRING, digits | odd_digits, quoted),
+    Way(Kind.DECIMAL, Form.NUMBER, digits | odd_digits, figure, asked("number"), "numeric"),
+    Way(Kind.DECIMAL, Form.NUMBER, digits, bare, asked("number"), "decimal(10,2)"),
     Way(Kind.DECIMAL, Form.INTEGER, integers.map(lambda n: b"%d" % n), bare, asked("integer"), "decimal(20,0)"),
-    Way(Kind.FLOAT, Form.NUMBER, floats, bare),
-    Way(Kind.FLOAT, Form.STRING, floats, quoted, asked("string")),
+    Way(Kind.FLOAT, Form.NUMBER, floats | odd_floats, bare),
+    Way(Kind.FLOAT, Form.STRING, floats | odd_floats, quoted_float, asked("string")),
+    Way(Kind.BOOLEAN, Form.BOOLEAN, booleans, bare),
+    Way(Kind.BOOLEAN, Form.INTEGER, booleans, lambda piece: str(int(piece == b"true")), asked("integer")),
+    Way(Kind.BOOLEAN, Form.STRING, booleans, quoted, asked("string")),
     Way(Kind.TEXT, Form.TEXT, raw_texts, text),
     Way(Kind.ENUM, Form.LABEL, raw_texts, text),
     Way(Kind.OTHER, Form.TEXT_FORM, raw_texts, text),
@@ -132,6 +151,7 @@ WAYS = [
     Way(Kind.DATETIME, Form.DATETIME, moments, quoted),
     Way(Kind.DATETIME, Form.TIMESTAMP, moments, moment, asked("string", format_="date-time")),
     Way(Kind.TIMESTAMP, Form.TIMESTAMP, moments.map(lambda piece: piece + b"Z"), quoted),
+    Way(Kind.INTERVAL, Form.DURATION, st.sampled_from([b"P1Y2M3DT4H5M6.5S", b"PT-1S", b"infinity"]), quoted),
     Way(Kind.BINARY, Form.BASE64, st.sampled_from([b"", b"AA==", b"+/+/"]), quoted),
     Way(Kind.SET, Form.LABELS, labels, array),
     Way(Kind.SET, Form.STRING, labels, text, asked("string")),

@@ -159,6 +159,34 @@ def test_conditions_on_other_kinds():
     assert fits("n IS NULL") == [True, True]
 
 
+def test_conditions_on_booleans():
+    """A boolean is true or false, and as a number 1 or 0."""
+    spec = Table("t", (Column("b", Kind.BOOLEAN),))
+
+    def fits(condition):
+        return compile_pieces(TableSpec(spec, Mapping(where=condition))).fits([(b"true",), (b"false",), (None,)])
+
+    assert fits("b = TRUE") == [True, False, False]
+    assert fits("b <> TRUE") == [False, True, False]
+    assert fits("b = 1") == [True, False, False]
+
+
+def test_conditions_on_what_is_not_finite():
+    """Infinity is above all numbers; NaN is equal to itself and comparable with no number."""
+    table = Table("t", (Column("f", Kind.FLOAT), Column("d", Kind.DECIMAL)))
+    rows = [(b'"NaN"', b"NaN"), (b'"Infinity"', b"Infinity"), (b'"-Infinity"', b"-Infinity"), (b"1", b"1")]
+
+    def fits(condition):
+        return compile_pieces(TableSpec(table, Mapping(where=condition))).fits(rows)
+
+    for name in ("f", "d"):
+        assert fits(f"{name} > 0") == [False, True, False, True]
+        assert fits(f"NOT {name} > 0") == [False, False, True, False]
+        assert fits(f"{name} = 'NaN'") == [True, False, False, False]
+        assert fits(f"{name} IS NULL") == [False] * 4
+    assert fits("f = d") == [True, True, True, True]
+
+
 def test_a_transform_gets_the_events():
     """Events of pieces go through a function like any others."""
     made = both(Mapping(transform=Transform("m:f", lambda event: {"id": event["id"]})))[0]
@@ -168,16 +196,33 @@ def test_a_transform_gets_the_events():
 
 def test_masks_of_every_kind():
     """A hash is over the value's own text: digits, base64, labels, JSON."""
-    kinds = {Kind.FLOAT: b"1.50", Kind.BINARY: b"AA==", Kind.SET: b"a,b", Kind.JSON: b'{"a": 1}', Kind.TEXT: b"\xffx"}
+    kinds = {
+        Kind.FLOAT: b"1.50",
+        Kind.BOOLEAN: b"true",
+        Kind.BINARY: b"AA==",
+        Kind.SET: b"a,b",
+        Kind.JSON: b'{"a": 1}',
+        Kind.TEXT: b"\xffx",
+    }
     table = Table("t", tuple(Column(kind, kind) for kind in kinds))
     masks = tuple(Mask(kind, Cover.HASH, SALT) for kind in kinds)
 
     (event,) = compile_pieces(TableSpec(table, Mapping(masks=masks))).rows([tuple(kinds.values())])
 
-    said = ["1.5", "AA==", "a,b", '{"a": 1}', "\ufffdx"]
+    said = ["1.5", "true", "AA==", "a,b", '{"a": 1}', "\ufffdx"]
     assert [hmac.digest(b"pepper", text.encode(), hashlib.sha256).hex() for text in said] == list(
         json.loads(event).values()
     )
+
+
+def test_a_mask_covers_what_is_not_finite():
+    """The quotes of a float's piece are not part of what is hashed."""
+    spec = TableSpec(Table("t", (Column("f", Kind.FLOAT),)), Mapping(masks=(Mask("f", Cover.HASH, SALT),)))
+    digests = [hmac.digest(b"pepper", word, hashlib.sha256).hex() for word in (b"NaN", b"-Infinity")]
+
+    events = compile_pieces(spec).rows([(b'"NaN"',), (b'"-Infinity"',)])
+
+    assert [json.loads(event)["f"] for event in events] == digests
 
 
 def test_one_column_in_two_forms():
