@@ -114,6 +114,10 @@ class Head:
     position: str
     rows_behind: int | None = None
     bytes_behind: int | None = None
+    bytes_kept: int | None = None
+    """How much of its log the database keeps for this sync, where it keeps some for each reader."""
+    bytes_room: int | None = None
+    """How much more it will keep, where there is a limit: then it lets go of what was not read."""
 
 
 # A driver is a class behind an entry point (``fuagent.sources`` or

@@ -1,0 +1,5 @@
+"""PostgreSQL as a source."""
+
+from fuagent.sources.postgres.source import Postgres
+
+__all__ = ["Postgres"]

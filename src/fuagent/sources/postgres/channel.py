@@ -1,0 +1,253 @@
+"""What a server sends in bulk: COPY's text and the log, frame after frame.
+
+libpq hands out one frame at a time, at the price of a call and a copy for each. So where the connection is not encrypted, the socket is read
+in large pieces instead, between two statements of libpq's own, which knows nothing of it. Where it is encrypted,
+only libpq can read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import struct
+from typing import Any, Protocol
+
+from psycopg import pq
+
+from fuagent.errors import TryAgainError
+from fuagent.sources.postgres import faults
+from fuagent.wire.postgres import frames
+
+_PIECE = 1 << 20
+_LENGTH = struct.Struct(">I")
+_HEADS = re.compile(rb"\nd[\0-\xff]{4}")
+"""The head of a frame behind the line of the one before: no line of COPY's text has its end anywhere else."""
+_STARTED = b"HW"
+_QUIET = b"NSAD"
+"""Notices and the like."""
+_COPYING = (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
+
+
+class Channel(Protocol):
+    """One statement's frames."""
+
+    async def received(self, within: float) -> bytes:
+        """Whole frames of CopyData, at least one, as they came; empty at the end.
+
+        Raises:
+            TryAgainError: the connection broke, or the server was silent for so many seconds.
+            FuagentError: what the server's own error means.
+        """
+
+    def waiting(self) -> bool:
+        """Whether something is here that was not given out."""
+
+    async def send(self, payload: bytes) -> None:
+        """Send one payload of CopyData."""
+
+    def close(self) -> None:
+        """Stop reading. In the middle the connection is of no more use."""
+
+
+def lines(data: bytes) -> bytes:
+    """The text in frames of COPY's lines."""
+    return _HEADS.sub(b"\n", data[frames.PAYLOAD_AT :])
+
+
+async def ready(descriptor: int, *, writing: bool = False) -> None:
+    """Wait until a socket can be read from, or written to."""
+    loop, came = asyncio.get_running_loop(), asyncio.Event()
+    watch, leave = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+    watch(descriptor, came.set)
+    try:
+        await came.wait()
+    finally:
+        leave(descriptor)
+
+
+async def start(connection: pq.abc.PGconn, statement: str, where: str, within: float) -> Channel:
+    """Send a statement on an idle connection, and wait until its frames begin.
+
+    Raises:
+        TryAgainError: the connection broke, or nothing came within so many seconds.
+        FuagentError: what the server's own error means.
+    """
+    made: Plain | Sealed = Sealed(connection, where) if connection.ssl_in_use else Plain(connection, where)
+    try:
+        await made.begin(statement, within)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+class Plain:
+    """Reads the socket itself."""
+
+    def __init__(self, connection: pq.abc.PGconn, where: str) -> None:
+        self._where = where
+        self._socket = socket.socket(fileno=os.dup(connection.socket))
+        self._socket.setblocking(False)
+        self._rest = b""
+        self._ended = False
+
+    async def begin(self, statement: str, within: float) -> None:
+        """Send the statement, and wait until its frames begin."""
+        text = statement.encode() + b"\0"
+        await self._send(b"Q%b%b" % (_LENGTH.pack(len(text) + 4), text))
+        while True:
+            kind, _ = await self._next(within)
+            if kind in _STARTED:
+                return
+
+    async def received(self, within: float) -> bytes:
+        """See :class:`Channel`."""
+        while not self._ended:
+            whole = frames.complete(self._rest)
+            if whole:
+                data, self._rest = self._rest[:whole], self._rest[whole:]
+                return data
+            if self._rest and self._rest[0] != frames.COPY_DATA[0]:
+                kind, _ = await self._next(within)
+                self._ended = kind == b"Z"[0]
+            else:
+                await self._more(within)
+        return b""
+
+    def waiting(self) -> bool:
+        """See :class:`Channel`."""
+        return bool(self._rest) or self._readable()
+
+    def _readable(self) -> bool:
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK)) or True
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # to read will tell
+
+    async def send(self, payload: bytes) -> None:
+        """See :class:`Channel`."""
+        await self._send(frames.framed(payload))
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, data)
+        except OSError as error:
+            raise faults.translate(error, self._where) from None
+
+    async def _next(self, within: float) -> tuple[int, bytes]:
+        """The next frame of another kind than CopyData; an error is raised."""
+        while True:
+            if len(self._rest) >= frames.PAYLOAD_AT:
+                (length,) = _LENGTH.unpack_from(self._rest, frames.LENGTH_AT)
+                if len(self._rest) > length:
+                    break
+            await self._more(within)
+        kind, payload = self._rest[0], self._rest[frames.PAYLOAD_AT : length + 1]
+        self._rest = self._rest[length + 1 :]
+        if kind == b"E"[0]:
+            raise faults.said(*frames.read_failure(payload), self._where)
+        return kind, payload
+
+    async def _more(self, within: float) -> None:
+        try:
+            async with asyncio.timeout(within):
+                data = await asyncio.get_running_loop().sock_recv(self._socket, _PIECE)
+        except TimeoutError:
+            raise TryAgainError(f"the server sent nothing for {within:g} s", where=self._where) from None
+        except OSError as error:
+            raise faults.translate(error, self._where) from None
+        if not data:
+            raise TryAgainError("the server closed the connection", where=self._where)
+        self._rest += data
+
+    def close(self) -> None:
+        """See :class:`Channel`."""
+        self._socket.close()
+
+
+class Sealed:
+    """Has libpq read what is encrypted, and puts its frames together again."""
+
+    def __init__(self, connection: pq.abc.PGconn, where: str) -> None:
+        self._where = where
+        self._connection: Any = connection
+        self._ended = False
+        self._kept: list[bytes] = []
+
+    async def begin(self, statement: str, within: float) -> None:
+        """Send the statement, and wait until its frames begin."""
+        self._connection.send_query(statement.encode())
+        await self._flushed()
+        result = await self._result(within)
+        if result is None or result.status not in _COPYING:
+            raise self._failed(result)
+
+    async def received(self, within: float) -> bytes:
+        """See :class:`Channel`."""
+        while not self._kept:
+            if self._take():
+                await self._end(within)
+                return b""
+            if not self._kept:
+                await self._readable(within)
+        data, self._kept = b"".join(self._kept), []
+        return data
+
+    def waiting(self) -> bool:
+        """See :class:`Channel`."""
+        self._connection.consume_input()
+        return self._take() or bool(self._kept)
+
+    def _take(self) -> bool:
+        """Take what libpq has, as much as one piece; whether all was taken that will ever come."""
+        size = sum(map(len, self._kept))
+        while size < _PIECE and not self._ended:
+            count, data = self._connection.get_copy_data(1)
+            self._ended = count < 0
+            if count <= 0:
+                break
+            self._kept.append(frames.framed(bytes(data)))
+            size += count
+        return self._ended and not self._kept
+
+    async def _end(self, within: float) -> None:
+        """What the server says at the end: that all is well, or not."""
+        while (result := await self._result(within)) is not None:
+            if result.status not in (pq.ExecStatus.COMMAND_OK, *_COPYING):
+                raise self._failed(result)
+
+    async def _result(self, within: float) -> Any:
+        while self._connection.is_busy():
+            await self._readable(within)
+        return self._connection.get_result()
+
+    async def _readable(self, within: float) -> None:
+        try:
+            async with asyncio.timeout(within):
+                await ready(self._connection.socket)
+        except TimeoutError:
+            raise TryAgainError(f"the server sent nothing for {within:g} s", where=self._where) from None
+        self._connection.consume_input()
+
+    def _failed(self, result: Any) -> Exception:
+        if result is None:
+            return TryAgainError("the server closed the connection", where=self._where)
+        state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
+        return faults.said(state, message, self._where)
+
+    async def send(self, payload: bytes) -> None:
+        """See :class:`Channel`."""
+        self._connection.put_copy_data(payload)
+        await self._flushed()
+
+    async def _flushed(self) -> None:
+        while self._connection.flush():
+            await ready(self._connection.socket, writing=True)
+
+    def close(self) -> None:
+        """See :class:`Channel`."""

@@ -1,0 +1,158 @@
+"""The errors of servers, of libpq and of the network, each as what happens next.
+
+Decided by SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html); a connection that never
+stood has none, so that its text is looked at. The server's text may hold values and is passed on only where it cannot.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import psycopg
+
+from fuagent.encode.shown import shown
+from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
+
+ACTIVE, NO_PRIVILEGE, NO_OBJECT = "55006", "42501", "42704"
+REFUSALS = frozenset({NO_PRIVILEGE, "0A000", "42601", "42883", NO_OBJECT, "42704", "42P01", "55000"})
+"""What a server says to a statement it does not know, or does not allow this account."""
+
+_GOES_ON = "it goes on by itself"
+_DENIED = "correct user and password; they are read again before each try"
+_LIMIT = "raise max_replication_slots and restart the server, or drop a slot nobody reads"
+_KEEP = "raise max_slot_wal_keep_size, so that the server keeps its log for longer than any outage"
+
+_Told = tuple[type[FuagentError], str, str]
+_BY_STATE: dict[str, _Told] = {
+    "28000": (UnauthorisedError, "the login was refused", _DENIED),
+    "28P01": (UnauthorisedError, "the login was refused", _DENIED),
+    "3D000": (HaltSyncError, "there is no such database", "correct the database in endpoint"),
+    NO_PRIVILEGE: (HaltSyncError, "the account lacks a privilege", "GRANT it what fuagent check names"),
+    "42P01": (HaltSyncError, "a table is not there any more", "see that it exists, or take it out of tables"),
+    NO_OBJECT: (LostPlaceError, "the publication or the slot is gone", ""),
+    "53100": (TryAgainError, "the server's disk is full", "make room; it goes on by itself"),
+    "53300": (TryAgainError, "the server has too many connections", "raise max_connections or max_wal_senders"),
+    "53400": (HaltSyncError, "the server has no replication slot left", _LIMIT),
+    ACTIVE: (TryAgainError, "the replication slot is being read by somebody else", ""),
+    "57014": (TryAgainError, "the statement was cancelled", _GOES_ON),
+    "57P01": (TryAgainError, "the server ended the connection", _GOES_ON),
+    "57P02": (TryAgainError, "the server ended the connection", _GOES_ON),
+    "57P03": (TryAgainError, "the server is not ready", _GOES_ON),
+    "57P05": (TryAgainError, "the server closed the idle connection", _GOES_ON),
+    "58P01": (LostPlaceError, "the server has removed the log that has to be read from", _KEEP),
+}
+_BY_CLASS: dict[str, _Told] = {
+    "08": (TryAgainError, "the connection broke", _GOES_ON),
+    "40": (TryAgainError, "the transaction was rolled back by the server", _GOES_ON),
+    "53": (TryAgainError, "the server is short of resources", _GOES_ON),
+    "55": (TryAgainError, "something the statement needs is in use", _GOES_ON),
+    "57": (TryAgainError, "an operator stepped in", _GOES_ON),
+    "58": (TryAgainError, "the server's system failed", "see the server's own log"),
+    "XX": (TryAgainError, "the server failed", "see the server's own log"),
+}
+_LOST = ("can no longer get changes from", "has been invalidated", "removed by", "exceeds", "wal_status")
+_UNKNOWN_HOST: _Told = (TryAgainError, "the host's name is not known", "correct endpoint, or see to the DNS")
+_BY_TEXT: tuple[tuple[str, _Told], ...] = (
+    ("password authentication failed", _BY_STATE["28P01"]),
+    ("authentication failed", _BY_STATE["28000"]),
+    ("no password supplied", _BY_STATE["28P01"]),
+    (
+        "pg_hba.conf",
+        (UnauthorisedError, "the server takes no such connection from this host", "add a line to pg_hba.conf"),
+    ),
+    ("not permitted to log in", _BY_STATE["28000"]),
+    ('role "', _BY_STATE["28000"]),
+    ('database "', _BY_STATE["3D000"]),
+    ("must be superuser or replication role", _BY_STATE[NO_PRIVILEGE]),
+    ("permission denied", _BY_STATE[NO_PRIVILEGE]),
+    ("too many", _BY_STATE["53300"]),
+    ("remaining connection slots", _BY_STATE["53300"]),
+    ("number of requested standby connections", _BY_STATE["53300"]),
+    ("the database system is", _BY_STATE["57P03"]),
+    (
+        "certificate",
+        (
+            TryAgainError,
+            "the server's certificate is not proven",
+            "name the authority's certificate in driver_params.tls_ca, or the host as the certificate names it",
+        ),
+    ),
+    ("does not support SSL", (HaltSyncError, "the server speaks no TLS", 'switch it on there, or write tls: "off"')),
+    (
+        "Connection refused",
+        (TryAgainError, "nothing listens there", "see that the server runs, and that the endpoint is right"),
+    ),
+    (
+        "No such file",
+        (TryAgainError, "nothing listens there", "see that the server runs, and that the endpoint is right"),
+    ),
+    (
+        "timeout",
+        (
+            TryAgainError,
+            "the server did not answer in time",
+            "see that no firewall is in the way; it goes on by itself",
+        ),
+    ),
+)
+_NAMED = frozenset({NO_PRIVILEGE, NO_OBJECT, ACTIVE, "53400", "3D000", "58P01"})
+"""States whose text names objects, privileges and processes, and nothing else."""
+_PID = re.compile(r"PID (\d+)")
+
+
+def state_of(error: BaseException) -> str:
+    """The error's SQLSTATE; empty where it has none."""
+    return (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
+
+
+def translate(error: BaseException, where: str) -> FuagentError:
+    """The error of ours that stands for ``error``; it holds no secret and no value."""
+    if isinstance(error, FuagentError):
+        return error
+    if isinstance(error, socket.gaierror):
+        return _made(_UNKNOWN_HOST, where)
+    if isinstance(error, TimeoutError):
+        return _made(_BY_TEXT[-1][1], where)
+    if state := state_of(error):
+        return said(state, str(getattr(getattr(error, "diag", None), "message_primary", "") or ""), where)
+    text = str(error)
+    for sign, told in _BY_TEXT:
+        if sign.lower() in text.lower():
+            return _made(told, where)
+    if isinstance(error, psycopg.OperationalError | OSError):
+        return TryAgainError("the connection to the server broke", where=where, fix=_GOES_ON)
+    return TryAgainError(
+        f"what answers does not speak as a PostgreSQL server does ({type(error).__name__})",
+        where=where,
+        fix="see that host and port are those of the database",
+    )
+
+
+def said(state: str, message: str, where: str) -> FuagentError:
+    """What an error of the server means, by its SQLSTATE and its text."""
+    if state == ACTIVE:
+        found = _PID.search(message)
+        reader = f" (process {found[1]} of the server)" if found else ""
+        return TryAgainError(
+            f"the replication slot is being read already{reader}",
+            where=where,
+            fix="end the other agent; a connection left by a crash ends by itself after wal_sender_timeout",
+        )
+    if state == "55000" and any(sign in message for sign in _LOST):
+        return LostPlaceError("the replication slot is of no use any more", where=where, fix=_KEEP)
+    told = _BY_STATE.get(state) or _BY_CLASS.get(state[:2])
+    if told is None:
+        return HaltSyncError(
+            f"the server refused a statement with error {state}",
+            where=where,
+            fix="look the SQLSTATE up in the server's manual, and what the server's own log says",
+        )
+    kind, what, fix = told
+    named = f": {shown(message)}" if state in _NAMED and message else ""
+    return kind(f"{what} (error {state}){named}", where=where, fix=fix)
+
+
+def _made(told: _Told, where: str) -> FuagentError:
+    kind, what, fix = told
+    return kind(what, where=where, fix=fix)

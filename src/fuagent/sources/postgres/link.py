@@ -1,0 +1,226 @@
+"""Connections to a server through psycopg, and the one way its errors become ours.
+
+libpq logs in, encrypts and runs statements. What comes in bulk (COPY, the log) goes through ``channel``.
+Nothing of libpq's own settings (files in the home directory, PG… variables) may decide where to go or as whom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, Self
+
+import psycopg
+from psycopg import conninfo, pq, waiting
+
+from fuagent.errors import FuagentError
+from fuagent.sources.address import Address, Dialect, Tls
+from fuagent.sources.postgres import channel, faults
+from fuagent.sources.postgres.channel import Channel
+from fuagent.sources.postgres.faults import translate
+
+DIALECT = Dialect("PostgreSQL", ("postgres", "postgresql"), 5432, "/var/run/postgresql")
+
+Row = tuple[Any, ...]
+
+QUERY_FOR = 120.0
+"""Seconds an ordinary query may take."""
+SILENT_FOR = 600.0
+"""Seconds the server may be silent in the middle of a long result."""
+_CLOSE_FOR = 2.0
+_MODES = {Tls.OFF: "disable", Tls.PREFER: "prefer", Tls.REQUIRE: "require", Tls.VERIFY: "verify-full"}
+WRITTEN = {
+    "datestyle": "ISO",
+    "intervalstyle": "iso_8601",
+    "timezone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+"""How values are written: see ``wire/postgres/values.py``."""
+_SESSION = {
+    **WRITTEN,
+    "search_path": "",
+    "row_security": "off",  # rows that a policy hides would be missing without a word
+    "statement_timeout": "0",
+    "lock_timeout": "60s",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+def parameters(address: Address, settings: dict[str, str], **more: str) -> dict[str, str]:
+    """What libpq is told; all that it would look up elsewhere is said."""
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    told = {
+        "host": address.host,
+        "hostaddr": "",
+        "port": str(address.port),
+        "dbname": address.database,
+        "user": address.user,
+        "password": address.password.reveal(),
+        "passfile": f"{os.devnull}/none",
+        "sslmode": _MODES[address.tls],
+        "sslcert": address.cert_file or f"{os.devnull}/none",
+        "sslkey": address.key_file or address.cert_file or f"{os.devnull}/none",
+        "sslpassword": address.key_password.reveal() if address.key_password else "",
+        "gssencmode": "disable",
+        "client_encoding": "UTF8",
+        "application_name": "fuagent",
+        "connect_timeout": str(max(2, round(address.timeout))),
+        "keepalives_idle": "30",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "options": options,
+        "target_session_attrs": "any",
+    }
+    if address.tls is Tls.VERIFY:
+        told["sslrootcert"] = address.ca_file or ssl.get_default_verify_paths().cafile or "system"
+    return told | more
+
+
+class Connection(psycopg.AsyncConnection[Row]):
+    """One that ends where its caller is cancelled.
+
+    psycopg would ask the server to cancel the statement, on a connection that nobody closes, and wait.
+    """
+
+    async def wait(self, gen: Any, interval: float = 60.0, timeout: float | None = None) -> Any:
+        """Run one of psycopg's conversations."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Let go of the connection at once: to wait for that could be cancelled too."""
+        self.pgconn.finish()
+
+
+async def connect(address: Address, settings: dict[str, str], **more: str) -> Connection:
+    """A connection, logged in.
+
+    Raises:
+        TryAgainError: not reachable, or the login is refused (UnauthorisedError).
+        HaltSyncError: TLS or the database are not as they should be.
+    """
+    told = parameters(address, settings, **more)
+    with translating(address.where):
+        async with asyncio.timeout(address.timeout):
+            logged_in = await _logged_in(conninfo.make_conninfo(**told | await _found(address)).encode())
+    made = Connection(logged_in)
+    made.prepare_threshold = None  # what is asked here is asked rarely, and poolers keep no statements
+    try:
+        await made.set_autocommit(True)
+    except BaseException:
+        made.end()
+        raise
+    return made
+
+
+async def _found(address: Address) -> dict[str, str]:
+    """The addresses behind the host's name: libpq would stand still while it looks them up."""
+    if address.socket:
+        return {}
+    loop = asyncio.get_running_loop()
+    told = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    found = list(dict.fromkeys(str(one[4][0]) for one in told))
+    return {"host": ",".join([address.host] * len(found)), "hostaddr": ",".join(found)}
+
+
+async def _logged_in(told: bytes) -> pq.abc.PGconn:
+    """A connection that is closed where it does not come to stand; psycopg's own is not when it is cancelled."""
+    made = pq.PGconn.connect_start(told)
+    try:
+        while (status := made.connect_poll()) != pq.PollingStatus.OK:
+            if status == pq.PollingStatus.FAILED:
+                raise psycopg.OperationalError(made.get_error_message())
+            await channel.ready(made.socket, writing=status == pq.PollingStatus.WRITING)
+    except BaseException:
+        made.finish()
+        raise
+    made.nonblocking = 1
+    return made
+
+
+class Link:
+    """A session of ours on a server: UTC, UTF-8, no search path. One statement at a time."""
+
+    def __init__(self, connection: Connection, where: str) -> None:
+        self.where = where
+        self.version = connection.info.server_version
+        """As a number: 150018 is 15.18."""
+        self.pid = connection.info.backend_pid
+        """The process of the server that works for it."""
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """Connect and log in; see :func:`connect`."""
+        return cls(await connect(address, _SESSION), address.where)
+
+    async def close(self) -> None:
+        """Let go of the connection; may be called twice."""
+        self._connection.end()
+
+    async def rows(self, query: str, args: Sequence[object] = (), *, within: float = QUERY_FOR) -> list[Row]:
+        """All rows of a small result; empty where the statement gives none. Each ``%s`` takes one of ``args``."""
+        with translating(self.where):
+            async with asyncio.timeout(within):
+                cursor = await self._connection.execute(query, tuple(args) or None)
+                return await cursor.fetchall() if cursor.description else []
+
+    async def one(self, query: str, args: Sequence[object] = ()) -> Row | None:
+        """The first row, if there is one."""
+        found = await self.rows(query, args)
+        return found[0] if found else None
+
+    async def attempt(self, query: str) -> bool:
+        """Run a statement that this server may not know or not allow; says whether it did."""
+        with translating(self.where):
+            async with asyncio.timeout(QUERY_FOR):
+                try:
+                    await self._connection.execute(query)
+                except psycopg.Error as error:
+                    if faults.state_of(error) not in faults.REFUSALS:
+                        raise
+                    return False
+        return True
+
+    async def copy(self, query: str) -> AsyncGenerator[bytes, None]:
+        """What COPY … TO STDOUT gives, in blocks of whole lines.
+
+        Nothing is taken from the network while a block is in the caller's hands. Closing the
+        iterator before its end closes the connection: there is no other way to stop a result.
+        """
+        made: Channel | None = None
+        ended = False
+        try:
+            with translating(self.where):
+                made = await channel.start(self._connection.pgconn, query, self.where, SILENT_FOR)
+            while True:
+                with translating(self.where):
+                    frames = await made.received(SILENT_FOR)
+                if not frames:
+                    ended = True
+                    return
+                yield channel.lines(frames)
+        finally:
+            if made is not None:
+                made.close()
+            if not ended:
+                await self.close()
+
+
+@contextlib.contextmanager
+def translating(where: str) -> Iterator[None]:
+    """Every error of psycopg and of the network leaves as one of ours."""
+    try:
+        yield
+    except FuagentError:
+        raise
+    except (psycopg.Error, OSError, TimeoutError) as error:
+        raise translate(error, where) from None

@@ -1,0 +1,343 @@
+"""What a sync needs on the server: a publication of its tables, and the slot that keeps the log.
+
+The publication comes first: a slot that is older than its publication can never be read (the stream looks
+the publication up as it was at each change). Publication and slot have one name, made of the agent's and the sync's.
+
+A comment on the publication holds which tables were published under which OIDs, so that a table that
+was taken out of it, or dropped and made anew, is told from one that is new in the sync.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from fuagent.encode.shown import shown
+from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
+from fuagent.sources.address import Address
+from fuagent.sources.postgres.columns import quote, quoted
+from fuagent.sources.postgres.link import Link
+from fuagent.sources.postgres.tables import Layout
+from fuagent.wire.postgres import lsn
+
+_NAME_MOST = 63
+_UNCLEAN = re.compile(r"[^a-z0-9_]")
+WAIT_FOR = 60.0
+"""Seconds a slot may take to be made: it waits for every transaction that is open."""
+_VIA_ROOT = 130_000
+_LISTS = 150_000
+_FAILOVER = 170_000
+_STATEMENT = 4000
+"""Characters of a statement that are shown."""
+
+
+def name_of(agent_id: str, sync: str) -> str:
+    """The name of a sync's publication and slot: small letters, digits and underscores, 63 at most."""
+    wanted = f"fuagent_{agent_id.removeprefix('agent-')}_{sync}"
+    clean = _UNCLEAN.sub("_", wanted.lower())
+    if clean == wanted and len(clean) <= _NAME_MOST:
+        return clean
+    return f"{clean[: _NAME_MOST - 9]}_{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+
+
+# ------------------------------------------------------------------ slots
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A replication slot as the server shows it."""
+
+    confirmed: int
+    """All that was committed before is let go of."""
+    pid: int | None
+    """Who reads it."""
+    lost: str
+    """Why nothing can be read from it any more; empty where it can."""
+    retained: int
+    """Bytes of the log it keeps."""
+    room: int | None
+    """Bytes until the server takes the log away from it; None where it never does, or does not say."""
+
+
+async def slot(link: Link, name: str) -> Slot | None:
+    """The slot of this name in this database; None where there is none.
+
+    Raises:
+        HaltSyncError: the name is taken by a slot of another kind or database.
+    """
+    status = "s.wal_status, s.safe_wal_size" if link.version >= _VIA_ROOT else "NULL, NULL"
+    reason = "s.invalidation_reason" if link.version >= _FAILOVER else "NULL"
+    row = await link.one(
+        "SELECT s.confirmed_flush_lsn::pg_catalog.text, s.active_pid, s.plugin = 'pgoutput' AND s.database = "  # noqa: S608 - constants
+        f"pg_catalog.current_database(), {status}, {reason}, pg_catalog.pg_wal_lsn_diff(CASE WHEN "
+        "pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() "
+        "END, s.restart_lsn)::pg_catalog.int8 FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s",
+        (name,),
+    )
+    if row is None:
+        return None
+    confirmed, pid, ours, state, room, why, retained = row
+    if not ours:
+        raise HaltSyncError(
+            f"replication slot {shown(name)} is of another database or kind",
+            where=link.where,
+            fix="name another one under driver_params.slot",
+        )
+    lost = str(why or "the server took its log away") if state == "lost" or why else ""
+    return Slot(lsn.number(confirmed) if confirmed else 0, pid, lost, int(retained or 0), room)
+
+
+async def make_slot(address: Address, beside: Link, name: str) -> None:
+    """Make the slot. It waits for the end of every transaction that is open now.
+
+    Raises:
+        TryAgainError: they did not end in time; the oldest is named.
+        HaltSyncError: the account may not, or there is no slot left.
+    """
+    link = await Link.open(address)
+    try:
+        failover = link.version >= _FAILOVER and not (await link.rows("SELECT pg_catalog.pg_is_in_recovery()"))[0][0]
+        rest = ", false, false, true" if failover else ""
+        query = f"SELECT pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput'{rest})"
+        await link.rows(query, (name,), within=WAIT_FOR)
+    except TryAgainError as error:
+        raise await given_up(beside, link.pid, error) from None
+    finally:
+        await link.close()
+
+
+async def given_up(link: Link, pid: int, error: TryAgainError) -> TryAgainError:
+    """The same error with what a slot waited for. The process that waits would not notice that nobody does any more."""
+    await link.attempt(f"SELECT pg_catalog.pg_terminate_backend({pid})")
+    row = await link.one(
+        "SELECT l.pid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.int8 FROM "
+        "pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = "
+        "'transactionid' AND l.granted AND l.pid <> %s ORDER BY l.transactionid::pg_catalog.text::pg_catalog.int8 LIMIT 1",
+        (pid,),
+    )
+    if row is not None:
+        since = "" if row[1] is None else f", since {row[1]} s"
+        what = f"a slot waits for open transactions to end: process {row[0]} of the server has one{since}"
+        return TryAgainError(what, where=link.where, fix=f"end it, or SELECT pg_terminate_backend({row[0]})")
+    row = await link.one("SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY prepared LIMIT 1")
+    if row is None:
+        return error
+    what = f"a slot waits for the prepared transaction {shown(str(row[0]))} to end"
+    return TryAgainError(what, where=link.where, fix="COMMIT PREPARED or ROLLBACK PREPARED it")
+
+
+async def drop_slot(link: Link, name: str) -> bool:
+    """Drop the slot; whether there was one.
+
+    Raises:
+        TryAgainError: it is being read.
+    """
+    if await link.one("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s", (name,)) is None:
+        return False
+    await link.rows("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
+    return True
+
+
+# ------------------------------------------------------------------ publications
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A publication as it stands."""
+
+    operations: bool
+    """Whether it publishes all four of them."""
+    via_root: bool
+    tables: Mapping[int, tuple[str, ...] | None]
+    """OIDs of the tables → the columns published, None for all of them."""
+    filtered: frozenset[int]
+    """Tables of which some rows alone are published."""
+    marked: frozenset[int]
+    """OIDs that were published when it was last prepared."""
+    ours: bool
+    """Whether the account owns it."""
+    everything: bool
+    """FOR ALL TABLES, or for schemas: its tables are not named one by one."""
+
+
+async def publication(link: Link, name: str) -> Publication | None:
+    """The publication of this name; None where there is none."""
+    root = "p.pubviaroot" if link.version >= _VIA_ROOT else "false"
+    row = await link.one(
+        f"SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, {root}, p.puballtables, "  # noqa: S608 - constants
+        "pg_catalog.pg_has_role(p.pubowner, 'USAGE'), pg_catalog.obj_description(p.oid, 'pg_publication') "
+        "FROM pg_catalog.pg_publication p WHERE p.pubname = %s",
+        (name,),
+    )
+    if row is None:
+        return None
+    _, operations, via_root, every, ours, comment = row
+    lists = "t.attnames::pg_catalog.text[], t.rowfilter IS NOT NULL" if link.version >= _LISTS else "NULL, false"
+    tables = await link.rows(
+        f"SELECT c.oid, {lists}, r.prrelid IS NULL FROM pg_catalog.pg_publication_tables t "  # noqa: S608 - constants
+        "JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname "
+        "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename "
+        "LEFT JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname "
+        "LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid "
+        "WHERE t.pubname = %s",
+        (name,),
+    )
+    return Publication(
+        operations,
+        via_root,
+        {oid: tuple(names) if names else None for oid, names, _, _ in tables},
+        frozenset(oid for oid, _, some, _ in tables if some),
+        _marked(comment),
+        ours,
+        every or any(unnamed for *_, unnamed in tables),
+    )
+
+
+def _marked(comment: str | None) -> frozenset[int]:
+    try:
+        return frozenset(orjson.loads(comment or "{}").get("fuagent", ()))
+    except (ValueError, AttributeError):
+        return frozenset()
+
+
+def kept_back(name: str, found: Publication, tables: Sequence[Layout]) -> Iterator[tuple[str, str]]:
+    """What a publication keeps back of these tables, and the statement that mends it."""
+    quoted_name = shown(quote(name))
+    if not found.operations:
+        yield (
+            "does not publish every kind of change",
+            f"ALTER PUBLICATION {quoted_name} SET (publish = 'insert, update, delete, truncate')",
+        )
+    if not found.via_root and any(one.partitioned for one in tables):
+        yield (
+            "publishes partitions under their own names",
+            f"ALTER PUBLICATION {quoted_name} SET (publish_via_partition_root = true)",
+        )
+    for one in tables:
+        columns = found.tables.get(one.oid)
+        lacking = columns is not None and not {each.column.name for each in one.columns} <= set(columns)
+        if lacking or one.oid in found.filtered:
+            what, table = "columns" if lacking else "rows", shown(quoted(one.name))
+            yield (
+                f"publishes some {what} of table {shown(one.table.label)} alone",
+                f"ALTER PUBLICATION {quoted_name} DROP TABLE {table}; ALTER PUBLICATION {quoted_name} ADD TABLE {table}",
+            )
+
+
+def statement(name: str, tables: Sequence[Layout], version: int) -> str:
+    """What makes the publication."""
+    named = ", ".join(_member(one) for one in tables)
+    root = " WITH (publish_via_partition_root = true)" if version >= _VIA_ROOT else ""
+    return f"CREATE PUBLICATION {quote(name)} FOR TABLE {named}{root}"
+
+
+def _member(one: Layout) -> str:
+    """A table in a publication: without ONLY those that inherit from it would be taken too."""
+    return quoted(one.name) if one.partitioned else f"ONLY {quoted(one.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Makes and mends what a sync needs."""
+
+    address: Address
+    link: Link
+    publication: str
+    slot: str
+
+    async def prepare(self, tables: Sequence[Layout], *, mend: bool) -> None:
+        """Publication and slot for these tables.
+
+        Raises:
+            LostPlaceError: changes may have been missed; with ``mend`` it is put right instead.
+            HaltSyncError: the account may not, or somebody's settings keep changes back.
+        """
+        link = self.link
+        found, kept = await publication(link, self.publication), await slot(link, self.slot)
+        loss = self._loss(found, kept, tables)
+        if loss and not mend:
+            raise LostPlaceError(loss, where=link.where)
+        if kept is not None and (kept.lost or found is None):
+            await drop_slot(link, self.slot)
+            kept = None
+        if found is None:
+            await self._make(tables)
+        else:
+            self._proven(found, tables)
+            await self._adapt(found, tables)
+        if kept is None:
+            await make_slot(self.address, link, self.slot)
+        await self._mark(found, tables)
+
+    def _loss(self, found: Publication | None, kept: Slot | None, tables: Sequence[Layout]) -> str:
+        """Why changes may have been missed since it was last prepared; empty where they were not."""
+        if found is None:
+            return "" if kept is None else f"publication {shown(self.publication)} is gone, and its slot is not"
+        if kept is not None and kept.lost:
+            return f"replication slot {shown(self.slot)} is of no use any more: {shown(kept.lost)}"
+        if kept is None and found.marked:
+            return f"replication slot {shown(self.slot)} is gone"
+        gone = [one for one in tables if one.oid in found.marked and one.oid not in found.tables]
+        return (
+            f"table {shown(gone[0].table.label)} was taken out of publication {shown(self.publication)}" if gone else ""
+        )
+
+    def _proven(self, found: Publication, tables: Sequence[Layout]) -> None:
+        """See that nothing of these tables is kept back.
+
+        Raises:
+            HaltSyncError: something is.
+        """
+        for what, fix in kept_back(self.publication, found, tables):
+            raise HaltSyncError(f"publication {shown(self.publication)} {what}", where=self.link.where, fix=fix)
+
+    async def _make(self, tables: Sequence[Layout]) -> None:
+        wanted = statement(self.publication, tables, self.link.version)
+        await self._run(wanted, "there is no publication of the tables, and the account may not make one")
+
+    async def _adapt(self, found: Publication, tables: Sequence[Layout]) -> None:
+        """Take in what is new, and out what the sync follows no more: its owners may have dropped its key."""
+        name, wanted = quote(self.publication), {one.oid for one in tables}
+        new = [_member(one) for one in tables if one.oid not in found.tables]
+        if new:
+            what = f"publication {shown(self.publication)} lacks tables, and the account may not add them"
+            await self._run(f"ALTER PUBLICATION {name} ADD TABLE {', '.join(new)}", what)
+        old = sorted((found.tables.keys() & found.marked) - wanted)
+        if old and found.ours and not found.everything:
+            names = await self.link.rows(
+                "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON "
+                "n.oid = c.relnamespace WHERE c.oid = ANY(%s::pg_catalog.oid[])",
+                (old,),
+            )
+            named = ", ".join(f"{quote(schema)}.{quote(table)}" for schema, table in names)
+            await self.link.attempt(f"ALTER PUBLICATION {name} DROP TABLE {named}")
+
+    async def _run(self, text: str, refused: str) -> None:
+        if not await self.link.attempt(text):
+            raise HaltSyncError(
+                refused, where=self.link.where, fix=f"as the owner of the tables, run: {shown(text, _STATEMENT)};"
+            )
+
+    async def _mark(self, found: Publication | None, tables: Sequence[Layout]) -> None:
+        """Write down what is published; where the account does not own the publication, nobody can."""
+        oids = sorted(one.oid for one in tables)
+        if found is not None and found.marked == frozenset(oids):
+            return
+        told = orjson.dumps({"fuagent": oids}).decode()
+        await self.link.attempt(f"COMMENT ON PUBLICATION {quote(self.publication)} IS '{told}'")
+
+    async def remove(self) -> list[str]:
+        """Take both out of the database; what was there, one line each."""
+        done = []
+        if await drop_slot(self.link, self.slot):
+            done.append(f"dropped replication slot {self.slot}")
+        if await publication(self.link, self.publication) is not None:
+            if await self.link.attempt(f"DROP PUBLICATION {quote(self.publication)}"):
+                done.append(f"dropped publication {self.publication}")
+            else:
+                done.append(f"publication {self.publication} stays: the account does not own it")
+        return done

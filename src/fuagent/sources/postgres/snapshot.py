@@ -1,0 +1,160 @@
+"""One consistent picture of some tables, and the place in the log it shows.
+
+A temporary slot says both at once: where the log stands, and a snapshot that shows just what was committed before
+(https://www.postgresql.org/docs/current/protocol-replication.html, CREATE_REPLICATION_SLOT with EXPORT_SNAPSHOT). The
+picture is a transaction that has taken the snapshot over; the slot can go then.
+
+Some statements break the promise of a snapshot: TRUNCATE and an ALTER that writes the table anew leave an
+older snapshot with an empty table. They give the table another file, and that is looked at while its lock is held.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from fuagent.encode.compile import Encoder
+from fuagent.encode.events import stored
+from fuagent.encode.shown import shown
+from fuagent.errors import TryAgainError
+from fuagent.model import Place, Rows
+from fuagent.sources.address import Address
+from fuagent.sources.postgres import slots
+from fuagent.sources.postgres.columns import quote, quoted
+from fuagent.sources.postgres.dump import Commands
+from fuagent.sources.postgres.link import Link
+from fuagent.sources.postgres.tables import Layout, layouts
+from fuagent.sources.selection import Name
+from fuagent.wire.postgres import copy, lsn
+
+_REWRITTEN = (
+    "SELECT count(*) FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relfilenode <> "
+    "pg_catalog.pg_relation_filenode(c.oid) AND (c.oid = %s::pg_catalog.oid OR c.oid IN (SELECT t.relid FROM "
+    "pg_catalog.pg_partition_tree(%s::pg_catalog.oid::pg_catalog.regclass) t))"
+)
+"""pg_class is read as the picture shows it; the function knows the file that is in use now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture under way. It holds a transaction until :meth:`close`."""
+
+    link: Link
+    beside: Link
+    """Another session, for what must not happen inside the transaction."""
+    held: AsyncExitStack
+    home: str
+    layouts: tuple[Layout, ...]
+    lsn: int
+    """The place it shows."""
+
+    @property
+    def total(self) -> int | None:
+        """About how many rows there are; None where unknown."""
+        known = [one.estimate for one in self.layouts if one.estimate is not None]
+        return sum(known) if len(known) == len(self.layouts) else None
+
+    async def close(self) -> None:
+        """Release what holds the picture."""
+        await self.held.aclose()
+
+    async def blocks(self, layout: Layout) -> AsyncGenerator[bytes, None]:
+        """The rows of one table as lines of COPY's text.
+
+        Raises:
+            TryAgainError: the table was changed under the picture; the rows so far are worth nothing.
+        """
+        # Rolled back to, so that the lock on each table is let go of before the end of all.
+        await self.link.rows("SAVEPOINT fuagent")
+        async with aclosing(self.link.copy(_selecting(layout))) as found:
+            async for block in found:
+                yield block
+        [(rewritten,)] = await self.link.rows(_REWRITTEN, (layout.oid, layout.oid))
+        if rewritten or await layouts(self.beside, (layout.name,), self.home) != [layout]:
+            what = f"table {shown(layout.table.label)} was altered while its snapshot was read"
+            raise TryAgainError(what, where=self.link.where, fix="the snapshot begins again")
+        await self.link.rows("ROLLBACK TO SAVEPOINT fuagent")
+
+
+def _selecting(layout: Layout) -> str:
+    columns = ", ".join(one.select for one in layout.columns)
+    if layout.partitioned:
+        return f"COPY (SELECT {columns} FROM {quoted(layout.name)}) TO STDOUT"  # noqa: S608 - names go through quote
+    return f"COPY {quoted(layout.name)} ({columns}) TO STDOUT"
+
+
+async def take(address: Address, tables: Sequence[Layout], home: str) -> Picture:
+    """Take a picture of these tables. The caller closes it, also after an error in the middle.
+
+    Raises:
+        TryAgainError: open transactions did not end in time, or the server is not reachable.
+        HaltSyncError: there is no slot left for a moment.
+    """
+    async with AsyncExitStack() as held:
+        beside = await Link.open(address)
+        held.push_async_callback(beside.close)
+        link = await Link.open(address)
+        held.push_async_callback(link.close)
+        commands = await Commands.open(address)
+        try:
+            name = quote(f"fuagent_{secrets.token_hex(8)}")
+            query = f"CREATE_REPLICATION_SLOT {name} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"
+            try:
+                [(_, point, exported, _)] = await commands.rows(query, within=slots.WAIT_FOR)
+            except TryAgainError as error:
+                raise await slots.given_up(beside, commands.pid, error) from None
+            await link.rows("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await link.rows(f"SET TRANSACTION SNAPSHOT '{exported}'")
+        finally:
+            await commands.close()
+        return Picture(link, beside, held.pop_all(), home, tuple(tables), lsn.number(point))
+
+
+@dataclass(slots=True)
+class Run:
+    """See :class:`fuagent.interfaces.SnapshotRun`."""
+
+    picture: Picture
+    place: Place
+    index: int
+    total: int | None
+    encoders: Mapping[Name, Encoder]
+    chunk: int
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.picture.close()
+
+    async def rows(self) -> AsyncGenerator[Rows, None]:
+        """All rows, table by table."""
+        for layout in self.picture.layouts:
+            encoder, width = self.encoders[layout.name], len(layout.columns)
+            async with aclosing(self.picture.blocks(layout)) as blocks:
+                async for block in blocks:
+                    found = copy.rows(block, width)
+                    for start in range(0, len(found), self.chunk):
+                        for rows in self._written(encoder, found[start : start + self.chunk], layout):
+                            yield rows
+
+    def _written(self, encoder: Encoder, rows: Sequence[tuple[object, ...]], layout: Layout) -> list[Rows]:
+        return [
+            Rows(
+                table=layout.table.label,
+                rows=part.texts,
+                indexes=(),
+                start=self.place,
+                end=self.place,
+                boundary=False,
+                left_out=part.left_out,
+                refused=part.refused,
+            )
+            for part in stored(encoder, rows)
+        ]

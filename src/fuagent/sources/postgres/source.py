@@ -1,0 +1,334 @@
+"""The PostgreSQL source: the promise of :class:`fuagent.interfaces.Source`, kept with the parts beside it.
+
+``link`` connects, ``tables`` and ``columns`` say what there is, ``slots`` keeps publication and slot, ``snapshot``
+reads all of it, ``dump`` has the server send its log, ``reading`` turns that into Rows, ``finding`` finds and
+proves places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from fuagent.encode.changes import Reread
+from fuagent.encode.pieces import compile_pieces
+from fuagent.encode.shown import shown
+from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
+from fuagent.interfaces import Head, SnapshotRun, SourceContext
+from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
+from fuagent.sources.address import Address, address_of
+from fuagent.sources.postgres import findings, places, rereading, slots, snapshot, tables
+from fuagent.sources.postgres.dump import Dump
+from fuagent.sources.postgres.finding import Finder
+from fuagent.sources.postgres.link import DIALECT, Link
+from fuagent.sources.postgres.options import Options as PostgresOptions
+from fuagent.sources.postgres.places import Spot
+from fuagent.sources.postgres.reading import LogReader, Question
+from fuagent.sources.postgres.server import Server
+from fuagent.sources.postgres.server import server as asked
+from fuagent.sources.postgres.tables import Layout
+from fuagent.sources.postgres.versions import Unknown, Versions
+from fuagent.sources.selection import Name, select
+
+_LOOK = 30.0
+"""Seconds between two looks at whether the publication still holds the tables: the log does not tell."""
+
+
+class Postgres:
+    """Follows tables of a PostgreSQL server (12 to 18) through logical replication."""
+
+    Options = PostgresOptions
+
+    def __init__(self, context: SourceContext) -> None:
+        self._context = context
+        self._options = context.options if isinstance(context.options, PostgresOptions) else PostgresOptions()
+        name = slots.name_of(context.agent_id, context.sync)
+        self._publication = self._options.publication or name
+        self._slot = self._options.slot or name
+        self._address: Address | None = None
+        self._link: Link | None = None
+        self._server: Server | None = None
+        self._specs: dict[Name, TableSpec] = {}
+        self._layouts: dict[str, Layout] = {}
+        self._versions: Versions | None = None
+        self._dump: Dump | None = None
+        self._acknowledged = 0
+        self._asking = asyncio.Lock()
+
+    # ------------------------------------------------------------ opening
+
+    async def open(self) -> None:
+        """Connect."""
+        if self._link is not None:
+            return
+        address = self._found_address()
+        link = await Link.open(address)
+        try:
+            server = await asked(link)
+        except BaseException:
+            await link.close()
+            raise
+        self._address, self._link, self._server = address, link, server
+        self._acknowledged = 0
+
+    def _found_address(self) -> Address:
+        context = self._context
+        return address_of(DIALECT, context.endpoint, context.credential(), self._options, context.base_dir)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    @property
+    def _opened(self) -> Link:
+        if self._link is None:
+            raise TryAgainError("the database is not connected", where=self._context.endpoint)
+        return self._link
+
+    @property
+    def _known(self) -> Server:
+        if self._server is None:
+            raise TryAgainError("the database is not connected", where=self._context.endpoint)
+        return self._server
+
+    @property
+    def _reached(self) -> Address:
+        if self._address is None:
+            raise TryAgainError("the database is not connected", where=self._context.endpoint)
+        return self._address
+
+    # ------------------------------------------------------------ tables
+
+    async def discover(self) -> list[Table]:
+        """The tables that names and patterns select."""
+        return [layout.table for layout in await self._selected()]
+
+    async def _selected(self) -> list[Layout]:
+        home = self._options.home_schema
+        async with self._asking:
+            found = await tables.listing(self._opened, home)
+            names = select(found, self._context.tables, self._context.exclude)
+            layouts = await tables.layouts(self._opened, names, home)
+        self._layouts = {layout.table.label: layout for layout in layouts}
+        return layouts
+
+    async def check(self) -> list[Finding]:
+        """What would go wrong later."""
+        selected = await self._selected()
+        async with self._asking:
+            return await findings.findings(
+                self._opened, self._known, selected, publication=self._publication, slot=self._slot
+            )
+
+    async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:
+        """Compile encoders; make publication and slot."""
+        await self._look({spec.table.label for spec in specs})
+        for spec in specs:
+            compile_pieces(spec)
+        chosen = [self._layouts[spec.table.label] for spec in specs]
+        self._usable(chosen)
+        self._specs = {layout.name: spec for layout, spec in zip(chosen, specs, strict=True)}
+        async with self._asking:
+            await slots.Keeper(self._reached, self._opened, self._publication, self._slot).prepare(chosen, mend=mend)
+        self._versions = Versions(self._specs, chosen)
+
+    def _usable(self, chosen: Sequence[Layout]) -> None:
+        """See that nobody is harmed.
+
+        Raises:
+            HaltSyncError: the server cannot do it, or a table could not be updated any more once it is published.
+        """
+        if self._known.wal_level != "logical":
+            raise HaltSyncError(
+                f"the server's log holds no rows: wal_level is {self._known.wal_level}",
+                where=self._opened.where,
+                fix="ALTER SYSTEM SET wal_level = logical; then restart the server",
+            )
+        for layout in chosen:
+            if not layout.held or layout.uneven:
+                raise HaltSyncError(
+                    f"table {shown(layout.table.label)} has no replica identity: published, no row of it could be "
+                    "updated or deleted any more",
+                    where=self._opened.where,
+                    fix="give it a primary key, or ALTER TABLE … REPLICA IDENTITY FULL",
+                )
+
+    async def _look(self, labels: set[str]) -> None:
+        if labels <= self._layouts.keys():
+            return
+        await self._selected()
+        gone = labels - self._layouts.keys()
+        if gone:
+            raise HaltSyncError(f"table {shown(min(gone))} is not there", where=self._opened.where)
+
+    @property
+    def _prepared(self) -> Versions:
+        if self._versions is None:
+            raise TryAgainError("the source is not prepared", where=self._context.endpoint)
+        return self._versions
+
+    # ------------------------------------------------------------ places
+
+    def _finder(self) -> Finder:
+        return Finder(self._opened, self._asking, self._reached, self._known, self._slot, self._reader, self._dumping)
+
+    def _reader(self, spot: Spot, previous: int, until: int | None = None) -> LogReader:
+        return LogReader(self._prepared, spot, previous, chunk=self._options.chunk_rows, until=until)
+
+    async def locate(self, anchors: Sequence[Anchor], index: int) -> Place:
+        """Find the place behind ``index``."""
+        return await self._finder().locate(anchors, index, self._answer)
+
+    async def oldest(self, above: int) -> Place:
+        """The oldest place in the log, with everything behind it numbered above ``above``."""
+        return await self._finder().oldest(above)
+
+    async def head(self, place: Place | None) -> Head:
+        """Where the log ends."""
+        finder = self._finder()
+        end = await finder.end()
+        async with self._asking:
+            kept = await slots.slot(self._opened, self._slot)
+        behind = max(0, end - places.read(place.position).lsn) if place else None
+        return Head(finder.spot(end).text(), None, behind, kept.retained if kept else None, kept.room if kept else None)
+
+    async def acknowledge(self, place: Place) -> None:
+        """Let the server's log go up to ``place``; told to it while the stream is read."""
+        self._acknowledged = max(self._acknowledged, places.read(place.position).lsn)
+        if self._dump is not None:
+            self._dump.confirm(0, self._acknowledged)
+
+    # ------------------------------------------------------------ rows
+
+    async def _dumping(self, spot: Spot) -> Dump:
+        return await Dump.open(self._reached, self._slot, self._publication, spot.lsn, self._options.heartbeat)
+
+    async def stream(
+        self, place: Place, until: str | None = None, *, numbered: bool = True
+    ) -> AsyncGenerator[Rows, None]:
+        """Every change behind ``place``."""
+        finder = self._finder()
+        place = await finder.proven(place)
+        spot = places.read(place.position)
+        reader = LogReader(
+            self._prepared,
+            spot,
+            place.previous,
+            resume_after=place.resume_after,
+            numbered=numbered,
+            chunk=self._options.chunk_rows,
+            until=None if until is None else places.read(until).lsn,
+        )
+        if not reader.finished:
+            dump = await self._dumping(spot)
+            self._dump = dump
+            try:
+                async with aclosing(self._read(finder, dump, reader)) as found:
+                    async for rows in found:
+                        yield rows
+            finally:
+                self._dump = None
+                await dump.close()
+        yield reader.nothing(at_end=True)
+
+    async def _read(self, finder: Finder, dump: Dump, reader: LogReader) -> AsyncGenerator[Rows, None]:
+        """Rows as they come, and a word each time there are no more."""
+        clock = asyncio.get_running_loop().time
+        end, told, looked = await finder.end(), False, clock()
+        while not reader.finished:
+            if not told and reader.idle and not await dump.more():
+                if reader.reached >= end:
+                    told = True
+                    yield reader.nothing(at_end=True)
+                else:
+                    dump.ask()
+            data = await dump.received()
+            for given in reader.feed(data):
+                if isinstance(given, Rows):
+                    told = False
+                    yield given
+                else:
+                    await self._answer(given)
+            dump.confirm(reader.reached, self._acknowledged)
+            if reader.wanted:
+                reader.wanted = False
+                dump.answer()
+            self._say(reader)
+            if clock() - looked > _LOOK:
+                looked = clock()
+                await self._unchanged()
+
+    async def _unchanged(self) -> None:
+        """See that the publication still holds the tables.
+
+        Raises:
+            LostPlaceError: one was taken out, or was dropped.
+        """
+        async with self._asking:
+            found = await slots.publication(self._opened, self._publication)
+        gone = [name for oid, name in self._prepared.oids.items() if found is None or oid not in found.tables]
+        if gone:
+            label = shown(self._prepared.label(gone[0]))
+            raise LostPlaceError(
+                f"table {label} was dropped, or taken out of the publication", where=self._opened.where
+            )
+
+    async def _answer(self, question: Question) -> None:
+        """Ask the server what the reader of its log wants to know."""
+        async with self._asking:
+            if isinstance(question, Unknown):
+                found = await tables.layouts(self._opened, [question.name], self._options.home_schema)
+                question.layout = found[0] if found else None
+                question.types = await tables.types(self._opened, {one.type for one in question.relation.columns})
+            elif isinstance(question, Reread):
+                layout = question.version.layout
+                if layout is None:
+                    raise HaltSyncError(
+                        f"table {shown(question.version.label)} is gone, and its rows lack large values"
+                    )
+                question.rows = await rereading.by_key(self._opened, layout, question.version, question.keys)
+
+    def _say(self, reader: LogReader) -> None:
+        for said in reader.left:
+            fix = f"fuagent snapshot {self._context.sync}, if the service needs it."
+            self._context.warn(Finding(Level.WARNING, self._opened.where, said, fix))
+        reader.left.clear()
+
+    async def snapshot(self, labels: Sequence[str]) -> SnapshotRun:
+        """A consistent picture of these tables."""
+        await self._look(set(labels))
+        chosen = [self._layouts[label] for label in labels]
+        picture = await snapshot.take(self._reached, chosen, self._options.home_schema)
+        try:
+            encoders = {layout.name: rereading.encoder(self._specs[layout.name], layout) for layout in chosen}
+        except BaseException:
+            await picture.close()
+            raise
+        place = self._finder().spot(picture.lsn).place(picture.lsn)
+        return snapshot.Run(picture, place, picture.lsn, picture.total, encoders, self._options.chunk_rows)
+
+    # ------------------------------------------------------------ single rows
+
+    async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
+        """The rows these events told of, as they are now."""
+        return await rereading.reread(self._opened, spec, await self._layout(spec), events)
+
+    async def sample(self, spec: TableSpec, most: int) -> list[Written]:
+        """The first rows of a table."""
+        return await rereading.sample(self._opened, spec, await self._layout(spec), most)
+
+    async def _layout(self, spec: TableSpec) -> Layout:
+        await self._look({spec.table.label})
+        return self._layouts[spec.table.label]
+
+    async def remove(self) -> list[str]:
+        """Drop publication and slot."""
+        address = self._found_address()
+        link = await Link.open(address)
+        try:
+            return await slots.Keeper(address, link, self._publication, self._slot).remove()
+        finally:
+            await link.close()
