@@ -172,7 +172,7 @@ class LogReader:
             self.finished = True
             return
         self._commit, self._xid, self._before = commit, xid, self.previous
-        self._time = time / 1_000_000 + _EPOCH
+        self._time = (time + _EPOCH * 1_000_000) / 1_000_000
 
     def _end(self, position: int) -> Iterator[Rows]:
         """The transaction under way has ended, with all that came until here."""

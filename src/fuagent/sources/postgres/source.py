@@ -19,6 +19,7 @@ from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
 from fuagent.sources.address import Address, address_of
 from fuagent.sources.postgres import findings, places, rereading, slots, snapshot, tables
+from fuagent.sources.postgres.columns import quoted
 from fuagent.sources.postgres.dump import Dump
 from fuagent.sources.postgres.finding import Finder
 from fuagent.sources.postgres.link import DIALECT, Link
@@ -119,8 +120,15 @@ class Postgres:
         """What would go wrong later."""
         selected = await self._selected()
         async with self._asking:
+            found = await tables.listing(self._opened, self._options.home_schema)
             return await findings.findings(
-                self._opened, self._known, selected, publication=self._publication, slot=self._slot
+                self._opened,
+                self._known,
+                selected,
+                found,
+                self._context.tables,
+                publication=self._publication,
+                slot=self._slot,
             )
 
     async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:
@@ -148,7 +156,15 @@ class Postgres:
                 fix="ALTER SYSTEM SET wal_level = logical; then restart the server",
             )
         for layout in chosen:
-            if not layout.held or layout.uneven:
+            if layout.uneven:
+                one = layout.uneven[0].name
+                raise HaltSyncError(
+                    f"partition {shown(one.table)} of table {shown(layout.table.label)} tells less of old rows than the "
+                    "table's replica identity promises",
+                    where=self._opened.where,
+                    fix=f"ALTER TABLE {shown(quoted(one))} REPLICA IDENTITY FULL",
+                )
+            if not layout.held:
                 raise HaltSyncError(
                     f"table {shown(layout.table.label)} has no replica identity: published, no row of it could be "
                     "updated or deleted any more",
@@ -262,13 +278,17 @@ class Postgres:
                 await self._unchanged()
 
     async def _unchanged(self) -> None:
-        """See that the publication still holds the tables.
+        """See that the publication still holds the tables, and that the log still tells of their old rows.
 
         Raises:
             LostPlaceError: one was taken out, or was dropped.
+            HaltSyncError: a partition of one tells less than the table promises.
         """
+        names = [layout.name for layout in self._layouts.values() if layout.partitioned]
         async with self._asking:
             found = await slots.publication(self._opened, self._publication)
+            # A new partition has an identity of its own.
+            self._usable(await tables.layouts(self._opened, names, self._options.home_schema) if names else ())
         gone = [name for oid, name in self._prepared.oids.items() if found is None or oid not in found.tables]
         if gone:
             label = shown(self._prepared.label(gone[0]))

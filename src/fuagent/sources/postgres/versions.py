@@ -154,7 +154,7 @@ class Versions:
             spec.mapping.deletes,
             _encoder(spec, table, columns, layout),
             rows.compile_inserts(relation.id, width),
-            rows.compile_updates(relation.id, width, held),
+            rows.compile_updates(relation.id, width, held, whole=layout is None or not layout.partitioned),
             rows.compile_deletes(relation.id, width, held),
             tuple(names.index(name) for name in key),
             _taking(places) if len(places) < width else None,

@@ -56,7 +56,7 @@ def compile_inserts(relation: int, width: int) -> Inserts:
     return code.compiled([*code.values("a"), f"rows({code.row('a')})"], "rows")
 
 
-def compile_updates(relation: int, width: int, key: Sequence[bool]) -> Updates:
+def compile_updates(relation: int, width: int, key: Sequence[bool], *, whole: bool = True) -> Updates:
     """Make the reader of updates.
 
     What an update left alone is taken from the old row where the log holds all of it, and is ABSENT otherwise.
@@ -65,6 +65,7 @@ def compile_updates(relation: int, width: int, key: Sequence[bool]) -> Updates:
         relation: As for :func:`compile_inserts`.
         width: Likewise.
         key: Which columns an old key holds; of the others it says nothing.
+        whole: Whether a whole old row is whole. One of a partition may say NULL for what its own identity leaves out.
 
     Raises:
         DecodeError: As for :func:`compile_inserts`.
@@ -72,7 +73,7 @@ def compile_updates(relation: int, width: int, key: Sequence[bool]) -> Updates:
     code = _Code(b"U", relation, width)
     behind = ["if data[p : p + 3] != NEW: wrong()", "p += 3", f"befores({code.row('b')})"]
     code.branch(b"N", ["old = False; befores(None)"])
-    code.branch(b"O", ["old = True", *code.values("b"), *behind])
+    code.branch(b"O", [f"old = {whole}", *code.values("b"), *behind])
     code.branch(b"K", ["old = False", *code.values("b", key), *behind])
     return code.compiled(
         [*code.values("a", same="b{} if old else ABSENT"), f"afters({code.row('a')})"], "befores", "afters"

@@ -1,6 +1,7 @@
 """Connections to live servers: encrypted, refused, cut, and to servers that die or are replaced under the reader."""
 
 import asyncio
+import re
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from postgres_following import following, gather, pictured, plain, prepared, sta
 
 from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
 from fuagent.model import Anchor, Credential, Secret
-from fuagent.sources.postgres import faults, places
+from fuagent.sources.postgres import faults, places, slots
 from fuagent.sources.postgres.dump import Dump
 from harness import certificates
 from harness.postgres import USER
@@ -339,3 +340,43 @@ def test_nobody_connected():
     for ask in (source.discover, source.check, lambda: source.head(None)):
         with pytest.raises(FuagentError, match="not connected"):
             asyncio.run(ask())
+
+
+async def test_partitions_tell_as_much_as_their_table_promises(private_postgres, monkeypatch):
+    """One made later may not: large values are never taken from its old rows, and the sync stops."""
+    database = private_postgres().database()
+    database.create("t", "id int PRIMARY KEY, a int, v text) PARTITION BY RANGE (id")
+    database.execute("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    for table in ("t", "t1"):
+        database.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    async with following(database, "t", heartbeat=0.2) as source:
+        place = await standing(source)
+        database.execute("CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20)")
+        database.execute("ALTER TABLE t2 ALTER v SET STORAGE EXTERNAL")
+        for key in (1, 11):
+            database.execute("INSERT INTO t VALUES (%s, 1, repeat('x', 20000))", key)
+        database.execute("UPDATE t SET a = 2")
+        rows = plain(await gather(source, place))
+        monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 0.0)
+        with pytest.raises(HaltSyncError, match="partition t2 of table t tells less"):
+            await gather(source, place)
+
+    assert [(row["id"], row["a"], len(row["v"])) for row in rows] == [
+        (key, a, 20000) for a in (1, 2) for key in (1, 11)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sync", "name"),
+    [
+        ("orders", "fuagent_0123_orders"),
+        ("Orders", r"fuagent_0123_orders_[0-9a-f]{8}"),
+        ("a-b", r"fuagent_0123_a_b_[0-9a-f]{8}"),
+        ("x" * 80, r"fuagent_0123_x{41}_[0-9a-f]{8}"),
+    ],
+)
+def test_names_of_slots(sync, name):
+    """As the server takes them, and no two syncs have one name."""
+    made = slots.name_of("agent-0123", sync)
+    assert re.fullmatch(name, made)
+    assert len(made) <= 63

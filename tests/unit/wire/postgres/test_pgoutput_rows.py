@@ -105,6 +105,17 @@ def test_recorded_changes_of_whole_rows_are_read():
     assert rows.compile_deletes(16396, 3, key)(gone, 0, len(gone)) == ([(b"1", BIG, None)], len(gone))
 
 
+def test_an_old_row_of_a_partition_fills_nothing():
+    """It may say NULL for what its own identity leaves out."""
+    changed = recorded(b"U\0\0@\x0cO\0\2t\0\0\0\0011nN\0\2t\0\0\0\0011u")
+
+    assert rows.compile_updates(16396, 2, [True, True], whole=False)(changed, 0, len(changed)) == (
+        [(b"1", None)],
+        [(b"1", ABSENT)],
+        len(changed),
+    )
+
+
 def test_recorded_rows_without_columns_are_read():
     """A table may have no column at all; its rows come and go all the same."""
     data = recorded(b"I\0\0@\x13N\0\0")
