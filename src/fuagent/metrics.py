@@ -82,6 +82,18 @@ FIGURES: tuple[Figure, ...] = (
         lambda one, _: one.behind_rows,
     ),
     Figure(
+        "fuagent_log_kept_bytes",
+        "gauge",
+        "bytes of its log that the source keeps for this sync, where it keeps some for each reader",
+        lambda one, _: one.kept_bytes,
+    ),
+    Figure(
+        "fuagent_log_room_bytes",
+        "gauge",
+        "bytes more that the source will keep before it lets go of what was not read, where there is a limit",
+        lambda one, _: one.room_bytes,
+    ),
+    Figure(
         "fuagent_gap",
         "gauge",
         "1 while changes may be missing at the service because the place in the log was lost",

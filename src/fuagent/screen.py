@@ -61,6 +61,8 @@ _STYLES = {
     State.DRAINING: "blue",
     State.STOPPED: "dim",
 }
+KEPT = 1_000_000_000
+"""Bytes of a database's log that are worth a word: so much kept, or so little left."""
 _LOUD = (State.HALTED, State.LOST_PLACE)
 _LEVELS = {Level.ERROR: "bold red", Level.WARNING: "bold yellow", Level.INFO: "blue"}
 
@@ -170,6 +172,9 @@ def _remarks(progress: Progress) -> Iterator[tuple[str, str]]:
         yield "gap", f"changes may be missing at the service: {progress.gap}"
         if progress.state is not State.SNAPSHOT:
             yield "fix", f"fuagent snapshot {progress.name} puts it right, if the service asks for none itself."
+    if (progress.kept_bytes or 0) >= KEPT or (progress.room_bytes is not None and progress.room_bytes < KEPT):
+        room = "" if progress.room_bytes is None else f", and lets go of it after {size(progress.room_bytes)} more"
+        yield "notice", f"the database keeps {size(progress.kept_bytes or 0)} of its log for this sync{room}"
     if progress.unproven:
         yield "notice", "the place was found by its number alone, without the journal"
     if progress.snapshot_cause and progress.state is State.SNAPSHOT:

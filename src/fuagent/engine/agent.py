@@ -217,6 +217,7 @@ class Agent:
         with suppress(Exception):  # its sync may be ending, and a source that was closed fails as it likes
             head = await sync.source.head(anchors[0].place)
             progress.behind_rows, progress.behind_bytes = head.rows_behind, head.bytes_behind
+            progress.kept_bytes, progress.room_bytes = head.bytes_kept, head.bytes_room
 
     def _find(self, name: str) -> Sync:
         if name not in self._syncs:

@@ -58,6 +58,10 @@ class Progress:
     """Seconds of streaming still owed before a requested snapshot is taken."""
     behind_rows: int | None = None
     behind_bytes: int | None = None
+    kept_bytes: int | None = None
+    """How much of its log the database keeps for this sync."""
+    room_bytes: int | None = None
+    """How much more it will keep before it lets go of what was not read."""
     last_change: float | None = None
     """When the last change acknowledged was committed, where the log says it."""
     last_sent: float | None = None

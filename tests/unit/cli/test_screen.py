@@ -148,6 +148,25 @@ def test_board_of_a_stream():
     assert second.endswith("caught up     1 rows sent · 0/s · 5 kB behind")
 
 
+@pytest.mark.parametrize(
+    ("kept", "room", "said"),
+    [
+        (None, None, []),
+        (5_000_000, None, []),
+        (5_000_000, 60_000_000_000, []),
+        (2_500_000_000, None, ["    notice: the database keeps 2.5 GB of its log for this sync"]),
+        (
+            5_000_000,
+            900_000_000,
+            ["    notice: the database keeps 5 MB of its log for this sync, and lets go of it after 900 MB more"],
+        ),
+    ],
+)
+def test_board_tells_of_a_log_that_grows(kept, room, said):
+    """Where the database keeps much, or soon keeps no more."""
+    assert board([Progress("a", State.RETRYING, kept_bytes=kept, room_bytes=room)])[2:] == said
+
+
 @pytest.mark.parametrize("state", list(State))
 def test_board_names_every_state(state):
     """Every state is there in words; the two that need a person are in capitals, so colours are not needed."""

@@ -42,6 +42,7 @@ def test_every_figure_of_a_sync_is_there():
     progress.rows, progress.bytes, progress.batches, progress.index = 7, 700, 3, 41
     progress.rejected, progress.left_out = 2, 5
     progress.behind_bytes, progress.behind_rows = 900, 9
+    progress.kept_bytes, progress.room_bytes = 1000, 77
     progress.snapshot_rows, progress.snapshot_total, progress.last_sent = 4, 8, NOW - 1
     progress.retry("timeout")
 
@@ -54,6 +55,8 @@ def test_every_figure_of_a_sync_is_there():
         "lag_seconds": 3,
         "lag_bytes": 900,
         "lag_rows": 9,
+        "log_kept_bytes": 1000,
+        "log_room_bytes": 77,
         "gap": 0,
         "acknowledged_index": 41,
         "last_sent_timestamp_seconds": NOW - 1,
