@@ -25,9 +25,20 @@ from fuagent.model import Finding, Level
 CREDENTIALS = ("key", "basic", "oauth2", "none")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DRIVERS = {"mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
+_DRIVERS = {
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "sqlite": "sqlite",
+}
 """What a URL begins with → the driver it is for."""
-_QUESTIONS = {"sqlite": "Path of the database file", "mysql": "Server and database, such as db.internal:3306/shop"}
+_SERVERS = frozenset({"mysql", "postgres"})
+_QUESTIONS = {
+    "sqlite": "Path of the database file",
+    "mysql": "Server and database, such as db.internal:3306/shop",
+    "postgres": "Server and database, such as db.internal:5432/shop",
+}
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -71,7 +82,7 @@ def _text(path: Path, wanted: Wanted) -> str:
     driver = wanted.source_driver or _ask("Source driver", "--source-driver", likely, hint=", ".join(installed))
     question = _QUESTIONS.get(driver, "URL of the database, without user and password")
     endpoint = _url(driver, wanted.source_endpoint or _ask(question, "--source-endpoint"), path)
-    user = wanted.source_user or (_ask("User at the database", "--source-user") if driver == "mysql" else "")
+    user = wanted.source_user or (_ask("User at the database", "--source-user") if driver in _SERVERS else "")
     tables = wanted.tables or _ask("Tables, with commas between them", "--table").split(",")
     service = wanted.service or _ask("URL of the service's OpenAPI document", "--service")
     source = _name(endpoint)
@@ -104,8 +115,8 @@ def _url(driver: str, given: str, path: Path) -> str:
     """What people write becomes a URL; a relative path of a database in the file is relative to the file."""
     if "://" in given or driver not in _QUESTIONS:
         return given
-    if driver == "mysql":
-        return f"mysql://{given}"
+    if driver in _SERVERS:
+        return f"{driver}://{given}"
     database = Path(given)
     here = path.parent.resolve() == Path.cwd().resolve()
     return f"sqlite:///{database if here else database.absolute()}"

@@ -175,6 +175,8 @@ def test_names_come_from_the_database(init, tmp_path, endpoint, name):
     [
         (["--source-driver", "mysql", "--source-endpoint", "db.internal/shop"], "mysql://db.internal/shop"),
         (["--source-driver", "mysql", "--source-endpoint", "mysql://h:3307/shop"], "mysql://h:3307/shop"),
+        (["--source-endpoint", "postgresql://h/shop"], "postgresql://h/shop"),
+        (["--source-driver", "postgres", "--source-endpoint", "h/shop"], "postgres://h/shop"),
         (["--source-endpoint", "mariadb://h/shop"], "mariadb://h/shop"),
     ],
 )
@@ -184,7 +186,8 @@ def test_a_server_is_named_with_its_user(init, tmp_path, arguments, endpoint):
     assert result.exit_code == 0, result.output
     source = read(tmp_path / "config.yaml", SERVICE_KEY="k", SOURCE_PASSWORD="geheim").sources["shop"]
 
-    assert (source.driver, source.endpoint) == ("mysql", endpoint)
+    assert source.endpoint == endpoint
+    assert source.driver == ("postgres" if "postgres" in endpoint else "mysql")
     assert source.credential().user == "fuagent"
     assert source.credential().password.reveal() == "geheim"
     assert re.findall(r"export (\w+)=", result.output) == ["SOURCE_PASSWORD", "SERVICE_KEY"]
@@ -210,7 +213,7 @@ def test_it_asks_on_a_terminal(tmp_path, terminal):
     """Each open point is a question; Enter takes the default."""
     talk = terminal("init")
     for question, answer in (
-        ("Source driver (mysql, sqlite) [sqlite]:", ""),
+        ("Source driver (mysql, postgres, sqlite) [sqlite]:", ""),
         ("Path of the database file:", "shop.db"),
         ("Tables, with commas between them:", "orders, customers"),
         ("URL of the service's OpenAPI document:", "http://localhost/openapi.json"),
@@ -227,7 +230,7 @@ def test_it_asks_for_server_and_user(terminal):
     """A MySQL source has no file, and its account is asked for; its password never is."""
     talk = terminal("init", "--table", "t", "--service", "http://h/o")
     for question, answer in (
-        ("Source driver (mysql, sqlite) [sqlite]:", "mysql"),
+        ("Source driver (mysql, postgres, sqlite) [sqlite]:", "mysql"),
         ("Server and database, such as db.internal:3306/shop:", "localhost/shop"),
         ("User at the database:", "fuagent"),
     ):

@@ -12,11 +12,12 @@ import os
 import re
 import socket
 import struct
+from contextlib import suppress
 from typing import Any, Protocol
 
 from psycopg import pq
 
-from fuagent.errors import TryAgainError
+from fuagent.errors import DecodeError, FuagentError, TryAgainError
 from fuagent.sources.postgres import faults
 from fuagent.wire.postgres import frames
 
@@ -25,13 +26,22 @@ _LENGTH = struct.Struct(">I")
 _HEADS = re.compile(rb"\nd[\0-\xff]{4}")
 """The head of a frame behind the line of the one before: no line of COPY's text has its end anywhere else."""
 _STARTED = b"HW"
-_QUIET = b"NSAD"
-"""Notices and the like."""
+_D, _ERROR, _READY = b"dEZ"
+_LARGEST = 1 << 30
+"""Bytes of one frame: no row is larger."""
+_SOON = 2.0
+"""Seconds in which a server is ready again after an error."""
 _COPYING = (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
 class Channel(Protocol):
     """One statement's frames."""
+
+    ended: bool
+    """Whether all has come, so that the connection can be used again."""
+
+    async def begin(self, statement: str, within: float) -> None:
+        """Send the statement, and wait until its frames begin; errors as :func:`start`."""
 
     async def received(self, within: float) -> bytes:
         """Whole frames of CopyData, at least one, as they came; empty at the end.
@@ -67,6 +77,11 @@ async def ready(descriptor: int, *, writing: bool = False) -> None:
         leave(descriptor)
 
 
+def on(connection: pq.abc.PGconn, where: str) -> Channel:
+    """A channel on an idle connection."""
+    return Sealed(connection, where) if connection.ssl_in_use else Plain(connection, where)
+
+
 async def start(connection: pq.abc.PGconn, statement: str, where: str, within: float) -> Channel:
     """Send a statement on an idle connection, and wait until its frames begin.
 
@@ -74,7 +89,7 @@ async def start(connection: pq.abc.PGconn, statement: str, where: str, within: f
         TryAgainError: the connection broke, or nothing came within so many seconds.
         FuagentError: what the server's own error means.
     """
-    made: Plain | Sealed = Sealed(connection, where) if connection.ssl_in_use else Plain(connection, where)
+    made = on(connection, where)
     try:
         await made.begin(statement, within)
     except BaseException:
@@ -83,50 +98,58 @@ async def start(connection: pq.abc.PGconn, statement: str, where: str, within: f
     return made
 
 
+def _size(data: bytes, place: int) -> int:
+    (length,) = _LENGTH.unpack_from(data, place + frames.LENGTH_AT)
+    if not 4 <= length <= _LARGEST:
+        raise DecodeError("A frame has a length that none has.")
+    return 1 + int(length)
+
+
 class Plain:
     """Reads the socket itself."""
 
     def __init__(self, connection: pq.abc.PGconn, where: str) -> None:
+        self.ended = False
         self._where = where
         self._socket = socket.socket(fileno=os.dup(connection.socket))
         self._socket.setblocking(False)
         self._rest = b""
-        self._ended = False
+        self._pieces: list[bytes] = []
+        """What came behind the rest, until a frame is whole: a large one is put together once."""
 
     async def begin(self, statement: str, within: float) -> None:
-        """Send the statement, and wait until its frames begin."""
+        """See :class:`Channel`."""
         text = statement.encode() + b"\0"
         await self._send(b"Q%b%b" % (_LENGTH.pack(len(text) + 4), text))
-        while True:
-            kind, _ = await self._next(within)
-            if kind in _STARTED:
-                return
+        while await self._other(within) not in _STARTED:
+            if self.ended:
+                raise TryAgainError("the server answered otherwise than it should", where=self._where)
 
     async def received(self, within: float) -> bytes:
         """See :class:`Channel`."""
-        while not self._ended:
+        while not self.ended:
             whole = frames.complete(self._rest)
             if whole:
                 data, self._rest = self._rest[:whole], self._rest[whole:]
                 return data
-            if self._rest and self._rest[0] != frames.COPY_DATA[0]:
-                kind, _ = await self._next(within)
-                self._ended = kind == b"Z"[0]
+            if self._rest and self._rest[0] != _D:
+                await self._other(within)
             else:
                 await self._more(within)
         return b""
 
     def waiting(self) -> bool:
         """See :class:`Channel`."""
-        return bool(self._rest) or self._readable()
+        return bool(self._rest or self._pieces) or self._readable()
 
     def _readable(self) -> bool:
         try:
-            return bool(self._socket.recv(1, socket.MSG_PEEK)) or True
+            self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:
             return True  # to read will tell
+        return True
 
     async def send(self, payload: bytes) -> None:
         """See :class:`Channel`."""
@@ -138,21 +161,30 @@ class Plain:
         except OSError as error:
             raise faults.translate(error, self._where) from None
 
-    async def _next(self, within: float) -> tuple[int, bytes]:
-        """The next frame of another kind than CopyData; an error is raised."""
-        while True:
-            if len(self._rest) >= frames.PAYLOAD_AT:
-                (length,) = _LENGTH.unpack_from(self._rest, frames.LENGTH_AT)
-                if len(self._rest) > length:
-                    break
+    async def _other(self, within: float) -> int:
+        """Take a frame of another kind than CopyData: its type. An error is raised when the server is ready again."""
+        while len(self._rest) < frames.PAYLOAD_AT or len(self._rest) < _size(self._rest, 0):
             await self._more(within)
-        kind, payload = self._rest[0], self._rest[frames.PAYLOAD_AT : length + 1]
-        self._rest = self._rest[length + 1 :]
-        if kind == b"E"[0]:
+        size = _size(self._rest, 0)
+        kind, payload = self._rest[0], self._rest[frames.PAYLOAD_AT : size]
+        self._rest = self._rest[size:]
+        self.ended = kind == _READY
+        if kind == _ERROR:
+            with suppress(FuagentError):  # a fatal one: the server hangs up
+                while not self.ended:
+                    await self._other(_SOON)
             raise faults.said(*frames.read_failure(payload), self._where)
-        return kind, payload
+        return kind
 
     async def _more(self, within: float) -> None:
+        """Read until the first frame is whole, or at least its head."""
+        need = _size(self._rest, 0) if len(self._rest) >= frames.PAYLOAD_AT else frames.PAYLOAD_AT
+        while len(self._rest) + sum(map(len, self._pieces)) < need:
+            self._pieces.append(await self._piece(within))
+        self._rest = b"".join((self._rest, *self._pieces))
+        self._pieces.clear()
+
+    async def _piece(self, within: float) -> bytes:
         try:
             async with asyncio.timeout(within):
                 data = await asyncio.get_running_loop().sock_recv(self._socket, _PIECE)
@@ -162,7 +194,7 @@ class Plain:
             raise faults.translate(error, self._where) from None
         if not data:
             raise TryAgainError("the server closed the connection", where=self._where)
-        self._rest += data
+        return data
 
     def close(self) -> None:
         """See :class:`Channel`."""
@@ -173,23 +205,26 @@ class Sealed:
     """Has libpq read what is encrypted, and puts its frames together again."""
 
     def __init__(self, connection: pq.abc.PGconn, where: str) -> None:
+        self.ended = False
         self._where = where
         self._connection: Any = connection
-        self._ended = False
+        self._taken = False
+        """Whether libpq has no more frames."""
         self._kept: list[bytes] = []
 
     async def begin(self, statement: str, within: float) -> None:
-        """Send the statement, and wait until its frames begin."""
+        """See :class:`Channel`."""
         self._connection.send_query(statement.encode())
         await self._flushed()
         result = await self._result(within)
         if result is None or result.status not in _COPYING:
+            await self._rest(within)
             raise self._failed(result)
 
     async def received(self, within: float) -> bytes:
         """See :class:`Channel`."""
         while not self._kept:
-            if self._take():
+            if self._look():
                 await self._end(within)
                 return b""
             if not self._kept:
@@ -199,30 +234,54 @@ class Sealed:
 
     def waiting(self) -> bool:
         """See :class:`Channel`."""
-        self._connection.consume_input()
-        return self._take() or bool(self._kept)
+        return bool(self._kept) or self._look() or bool(self._kept)
 
-    def _take(self) -> bool:
-        """Take what libpq has, as much as one piece; whether all was taken that will ever come."""
-        size = sum(map(len, self._kept))
-        while size < _PIECE and not self._ended:
+    def _look(self) -> bool:
+        """Take what is here, as much as one piece; whether all was taken that will ever come.
+
+        libpq takes one record of TLS at a time, and the server makes one of each row. OpenSSL may hold back the
+        end of a record, which makes no socket readable: once nothing has come twice, there is nothing.
+        """
+        idle, size = 0, 0
+        while idle < 2 and size < _PIECE and not self._taken:
+            self._connection.consume_input()
+            came = self._take()
+            idle, size = (0 if came else idle + 1), size + came
+        return self._taken and not self._kept
+
+    def _take(self) -> int:
+        """Take what libpq has, as much as one piece; how many bytes that were."""
+        size = 0
+        while size < _PIECE and not self._taken:
             count, data = self._connection.get_copy_data(1)
-            self._ended = count < 0
+            self._taken = count < 0
             if count <= 0:
                 break
             self._kept.append(frames.framed(bytes(data)))
             size += count
-        return self._ended and not self._kept
+        return size
 
     async def _end(self, within: float) -> None:
         """What the server says at the end: that all is well, or not."""
-        while (result := await self._result(within)) is not None:
+        for result in await self._rest(within):
             if result.status not in (pq.ExecStatus.COMMAND_OK, *_COPYING):
                 raise self._failed(result)
 
+    async def _rest(self, within: float) -> list[Any]:
+        """The results that are left."""
+        found = []
+        while (result := await self._result(within)) is not None:
+            found.append(result)
+            if result.status in _COPYING and len(found) > 1:
+                raise TryAgainError("the server answered otherwise than it should", where=self._where)
+        self.ended = self._connection.transaction_status != pq.TransactionStatus.UNKNOWN
+        return found
+
     async def _result(self, within: float) -> Any:
         while self._connection.is_busy():
-            await self._readable(within)
+            self._connection.consume_input()
+            if self._connection.is_busy():
+                await self._readable(within)
         return self._connection.get_result()
 
     async def _readable(self, within: float) -> None:
@@ -231,7 +290,6 @@ class Sealed:
                 await ready(self._connection.socket)
         except TimeoutError:
             raise TryAgainError(f"the server sent nothing for {within:g} s", where=self._where) from None
-        self._connection.consume_input()
 
     def _failed(self, result: Any) -> Exception:
         if result is None:

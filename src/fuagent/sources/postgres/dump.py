@@ -21,6 +21,10 @@ from fuagent.wire.postgres import frames, lsn
 
 MISSED = 3
 """Signs of life that may be missed."""
+_SENDER = {**WRITTEN, "wal_sender_timeout": "60s"}
+"""The server's own may be shorter than what is told in between."""
+_TELL = 10.0
+"""Seconds between two signs of life, at most."""
 _AGAIN = 0.05
 """Seconds between two words to the server, who has other things to do."""
 
@@ -73,7 +77,7 @@ class Dump:
             TryAgainError: the slot is being read by somebody else, or the server is not reachable.
             LostPlaceError: there is no such slot or publication (any more), or the log is gone.
         """
-        connection = await connect(address, WRITTEN, replication="database")
+        connection = await connect(address, _SENDER, replication="database")
         try:
             names = quote(publication).replace("'", "''")
             text = (
@@ -140,7 +144,7 @@ class Dump:
         """
         while True:
             try:
-                async with asyncio.timeout(self._heartbeat):
+                async with asyncio.timeout(min(self._heartbeat, _TELL)):
                     await self._due.wait()
             except TimeoutError:
                 self._asking = True  # for a sign of life

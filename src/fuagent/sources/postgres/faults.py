@@ -15,7 +15,7 @@ from fuagent.encode.shown import shown
 from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
 
 ACTIVE, NO_PRIVILEGE, NO_OBJECT = "55006", "42501", "42704"
-REFUSALS = frozenset({NO_PRIVILEGE, "0A000", "42601", "42883", NO_OBJECT, "42704", "42P01", "55000"})
+REFUSALS = frozenset({NO_PRIVILEGE, "0A000", "42601", "42883", NO_OBJECT, "42P01", "55000"})
 """What a server says to a statement it does not know, or does not allow this account."""
 
 _GOES_ON = "it goes on by itself"
@@ -51,9 +51,24 @@ _BY_CLASS: dict[str, _Told] = {
     "58": (TryAgainError, "the server's system failed", "see the server's own log"),
     "XX": (TryAgainError, "the server failed", "see the server's own log"),
 }
-_LOST = ("can no longer get changes from", "has been invalidated", "removed by", "exceeds", "wal_status")
+_LOST = (
+    "can no longer get changes from",
+    "can no longer access replication slot",
+    "has been invalidated",
+    "removed by",
+    "exceeds",
+    "wal_status",
+)
 _UNKNOWN_HOST: _Told = (TryAgainError, "the host's name is not known", "correct endpoint, or see to the DNS")
 _BY_TEXT: tuple[tuple[str, _Told], ...] = (
+    (
+        "authentication method requirement",
+        (
+            HaltSyncError,
+            "the server asks for the password readable: this is refused",
+            "set tls: verify; or have pg_hba.conf ask for scram-sha-256",
+        ),
+    ),
     ("password authentication failed", _BY_STATE["28P01"]),
     ("authentication failed", _BY_STATE["28000"]),
     ("no password supplied", _BY_STATE["28P01"]),
@@ -61,14 +76,27 @@ _BY_TEXT: tuple[tuple[str, _Told], ...] = (
         "pg_hba.conf",
         (UnauthorisedError, "the server takes no such connection from this host", "add a line to pg_hba.conf"),
     ),
+    (
+        "valid client certificate",
+        (UnauthorisedError, "the server asks for a client certificate", "name it under credential"),
+    ),
     ("not permitted to log in", _BY_STATE["28000"]),
-    ('role "', _BY_STATE["28000"]),
-    ('database "', _BY_STATE["3D000"]),
     ("must be superuser or replication role", _BY_STATE[NO_PRIVILEGE]),
     ("permission denied", _BY_STATE[NO_PRIVILEGE]),
     ("too many", _BY_STATE["53300"]),
     ("remaining connection slots", _BY_STATE["53300"]),
     ("number of requested standby connections", _BY_STATE["53300"]),
+    ("not currently accepting connections", _BY_STATE["57P03"]),
+    ('role "', _BY_STATE["28000"]),
+    ('database "', _BY_STATE["3D000"]),
+    (
+        "definition of service",
+        (
+            HaltSyncError,
+            "the variable PGSERVICE names a service that libpq does not find",
+            "unset PGSERVICE and PGSERVICEFILE",
+        ),
+    ),
     ("the database system is", _BY_STATE["57P03"]),
     (
         "certificate",
@@ -120,6 +148,10 @@ def translate(error: BaseException, where: str) -> FuagentError:
     for sign, told in _BY_TEXT:
         if sign.lower() in text.lower():
             return _made(told, where)
+    _, fatal, words = text.partition("FATAL:")
+    if fatal:
+        words = shown(words.strip())
+        return TryAgainError(f"the server refused the connection: {words}", where=where, fix="see the server's own log")
     if isinstance(error, psycopg.OperationalError | OSError):
         return TryAgainError("the connection to the server broke", where=where, fix=_GOES_ON)
     return TryAgainError(

@@ -20,7 +20,6 @@ from psycopg import conninfo, pq, waiting
 from fuagent.errors import FuagentError
 from fuagent.sources.address import Address, Dialect, Tls
 from fuagent.sources.postgres import channel, faults
-from fuagent.sources.postgres.channel import Channel
 from fuagent.sources.postgres.faults import translate
 
 DIALECT = Dialect("PostgreSQL", ("postgres", "postgresql"), 5432, "/var/run/postgresql")
@@ -32,6 +31,10 @@ QUERY_FOR = 120.0
 SILENT_FOR = 600.0
 """Seconds the server may be silent in the middle of a long result."""
 _CLOSE_FOR = 2.0
+_NO_FILE = f"{os.devnull}/none"
+"""A file that cannot be there."""
+_USUAL = {b"sslcertmode": b"allow", b"min_protocol_version": b"3.0", b"max_protocol_version": b"3.0"}
+"""What libpq takes where a variable has no value of its own and must not be empty."""
 _MODES = {Tls.OFF: "disable", Tls.PREFER: "prefer", Tls.REQUIRE: "require", Tls.VERIFY: "verify-full"}
 WRITTEN = {
     "datestyle": "ISO",
@@ -51,21 +54,23 @@ _SESSION = {
 }
 
 
-def parameters(address: Address, settings: dict[str, str], **more: str) -> dict[str, str]:
-    """What libpq is told; all that it would look up elsewhere is said."""
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    told = {
+def parameters(address: Address, **more: str) -> dict[str, str]:
+    """What libpq is told; all that it would look up elsewhere is said. (A service cannot be: see ``faults``.)"""
+    known = (one for one in pq.Conninfo.get_defaults() if one.envvar and one.keyword != b"service")
+    told = {one.keyword.decode(): (one.compiled or _USUAL.get(one.keyword, b"")).decode() for one in known} | {
         "host": address.host,
         "hostaddr": "",
         "port": str(address.port),
         "dbname": address.database,
         "user": address.user,
         "password": address.password.reveal(),
-        "passfile": f"{os.devnull}/none",
+        "passfile": _NO_FILE,
         "sslmode": _MODES[address.tls],
-        "sslcert": address.cert_file or f"{os.devnull}/none",
-        "sslkey": address.key_file or address.cert_file or f"{os.devnull}/none",
+        "sslcert": address.cert_file or _NO_FILE,
+        "sslkey": address.key_file or address.cert_file or _NO_FILE,
         "sslpassword": address.key_password.reveal() if address.key_password else "",
+        "sslrootcert": _NO_FILE,  # the home directory's own would be proven against, also where no proof is asked for
+        "sslcrl": _NO_FILE,
         "gssencmode": "disable",
         "client_encoding": "UTF8",
         "application_name": "fuagent",
@@ -73,11 +78,14 @@ def parameters(address: Address, settings: dict[str, str], **more: str) -> dict[
         "keepalives_idle": "30",
         "keepalives_interval": "10",
         "keepalives_count": "3",
-        "options": options,
-        "target_session_attrs": "any",
+        "options": "",
     }
     if address.tls is Tls.VERIFY:
         told["sslrootcert"] = address.ca_file or ssl.get_default_verify_paths().cafile or "system"
+    if "require_auth" in told:  # libpq 16
+        sheltered = address.socket or address.tls in (Tls.REQUIRE, Tls.VERIFY)
+        # Whoever answers may ask for the password itself; it is not sent where others could read it.
+        told["require_auth"] = "!sspi" if sheltered else "!sspi,!password"
     return told | more
 
 
@@ -107,17 +115,21 @@ async def connect(address: Address, settings: dict[str, str], **more: str) -> Co
         TryAgainError: not reachable, or the login is refused (UnauthorisedError).
         HaltSyncError: TLS or the database are not as they should be.
     """
-    told = parameters(address, settings, **more)
+    # Not as libpq's options: variables such as PGTZ would go before those.
+    statements = "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
+    told = parameters(address, **more)
     with translating(address.where):
         async with asyncio.timeout(address.timeout):
             logged_in = await _logged_in(conninfo.make_conninfo(**told | await _found(address)).encode())
-    made = Connection(logged_in)
-    made.prepare_threshold = None  # what is asked here is asked rarely, and poolers keep no statements
-    try:
-        await made.set_autocommit(True)
-    except BaseException:
-        made.end()
-        raise
+            made = Connection(logged_in)
+            made.prepare_threshold = None  # what is asked here is asked rarely, and poolers keep no statements
+            try:
+                await made.set_autocommit(True)
+                if statements:
+                    await made.execute(statements)
+            except BaseException:
+                made.end()
+                raise
     return made
 
 
@@ -196,22 +208,19 @@ class Link:
         Nothing is taken from the network while a block is in the caller's hands. Closing the
         iterator before its end closes the connection: there is no other way to stop a result.
         """
-        made: Channel | None = None
-        ended = False
+        made = channel.on(self._connection.pgconn, self.where)
         try:
             with translating(self.where):
-                made = await channel.start(self._connection.pgconn, query, self.where, SILENT_FOR)
+                await made.begin(query, SILENT_FOR)
             while True:
                 with translating(self.where):
                     frames = await made.received(SILENT_FOR)
                 if not frames:
-                    ended = True
                     return
                 yield channel.lines(frames)
         finally:
-            if made is not None:
-                made.close()
-            if not ended:
+            made.close()
+            if not made.ended:
                 await self.close()
 
 
