@@ -295,8 +295,6 @@ class Batcher:
         """How far into ``piece`` a parcel reaches with this much room, and the bytes of that."""
         rows = piece.rows.rows
         end = min(piece.high, piece.low + room)
-        if end == piece.low < piece.high:
-            return end, 0  # no room is left; to ask for no rows would cut the others apart
         size = piece.size if end == piece.high else sum(map(len, rows[piece.low : end]))
         while end > piece.low and size + end - piece.low > space and not (first and end - piece.low == 1):
             # Far too large: halve towards the border; a little: step.

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from fuagent.encode.compile import Facts, compile_encoder
+from fuagent.encode.events import stored
 from fuagent.encode.pieces import compile_pieces
 from fuagent.errors import HaltSyncError
 from fuagent.model import (
@@ -252,3 +253,13 @@ def test_tables_may_be_very_wide():
     (event,) = compile_pieces(TableSpec(Table("t", columns), Mapping()), numbers=True).rows([tuple(range(1900))])
 
     assert list(json.loads(event).values()) == list(range(1900))
+
+
+@pytest.mark.parametrize(("condition", "ids"), [(None, [1, 2, 3]), ("total > 9.6", [1]), ("id > 9", [])])
+def test_rows_as_a_snapshot_finds_them(condition, ids):
+    """Those that meet the condition, without numbers."""
+    encoder = compile_pieces(TableSpec(TABLE, Mapping(where=condition)))
+    [done] = stored(encoder, PIECES)
+
+    assert [json.loads(text)["id"] for text in done.texts] == ids
+    assert done.indexes == ()

@@ -197,6 +197,15 @@ def test_half_full(most, limit):
     assert [parcel.count for parcel in drained(subject)] == [2, 3, 3]
 
 
+def test_a_large_row_behind_a_small_one():
+    """It goes alone where it does not fit what is left, though the parcel is not half full."""
+    subject = batcher(most=10, limit=100)
+    subject.add(rows(b"x" * 10, at=1))
+    subject.add(rows(b"y" * 95, at=2))
+
+    assert [parcel.size for parcel in drained(subject)] == [10, 95]
+
+
 class TestSize:
     def test_rows(self):
         """A parcel ends where its rows are many enough."""
