@@ -30,7 +30,6 @@ QUERY_FOR = 120.0
 """Seconds an ordinary query may take."""
 SILENT_FOR = 600.0
 """Seconds the server may be silent in the middle of a long result."""
-_CLOSE_FOR = 2.0
 _NO_FILE = f"{os.devnull}/none"
 """A file that cannot be there."""
 _USUAL = {b"sslcertmode": b"allow", b"min_protocol_version": b"3.0", b"max_protocol_version": b"3.0"}

@@ -20,7 +20,7 @@ from fuagent.model import ABSENT, Fact, Place, Row, Rows
 from fuagent.sources.postgres import places
 from fuagent.sources.postgres.places import Spot
 from fuagent.sources.postgres.versions import Unknown, Version, Versions
-from fuagent.wire.postgres import lsn, messages
+from fuagent.wire.postgres import frames, lsn, messages
 from fuagent.wire.postgres.messages import Relation, Truncate
 
 Question = Unknown | Reread[Version]
@@ -28,16 +28,12 @@ Question = Unknown | Reread[Version]
 _MOVED = 1 << 20
 """Bytes of the log without a row for this sync, after which the place moves on all the same."""
 _TIMED = frozenset({Fact.COMMIT_TIME, Fact.TRANSACTION})
-_EPOCH = 946_684_800
-"""2000-01-01 in Unix seconds: what the server counts from."""
-
-# Where parts of a frame stand, counted from its first byte: see wire/postgres/frames.py.
-_LENGTH, _KIND, _KEEPALIVE, _MESSAGE = 1, 5, 6, 30
+# Where parts of a frame stand, counted from its first byte.
+_KIND, _KEEPALIVE = frames.PAYLOAD_AT, frames.PAYLOAD_AT + 1
 _INTEGER4 = struct.Struct(">I")
 _BEGIN = struct.Struct(">QqI")
 _COMMIT = struct.Struct(">BQQ")
 _ALIVE = struct.Struct(">QqB")
-_W, _K = b"wk"
 _I, _U, _D, _B, _C = b"IUDBC"
 _FULL = "ALTER TABLE … REPLICA IDENTITY FULL"
 
@@ -120,10 +116,10 @@ class LogReader:
         place, end = 0, len(data)
         try:
             while place < end and not self.finished:
-                kind, behind = data[place + _KIND], place + 1 + _INTEGER4.unpack_from(data, place + _LENGTH)[0]
-                if kind == _W:
+                kind, behind = data[place + _KIND], place + 1 + _INTEGER4.unpack_from(data, place + frames.LENGTH_AT)[0]
+                if kind == frames.XLOG_DATA:
                     behind = yield from self._message(data, place, behind)
-                elif kind == _K:
+                elif kind == frames.KEEPALIVE:
                     self._alive(data, place)
                 else:
                     raise DecodeError(f"The replication stream holds a message of type {kind}, which is not known.")
@@ -134,15 +130,15 @@ class LogReader:
 
     def _message(self, data: bytes, place: int, behind: int) -> Generator[Rows | Question, None, int]:
         """One message, or with it all that follow and are alike; gives the place behind them."""
-        kind = data[place + _MESSAGE]
+        kind = data[place + frames.MESSAGE_AT]
         if kind in (_I, _U, _D):
             return (yield from self._changed(kind, data, place, behind))
         if kind == _B:
-            self._begin(*_BEGIN.unpack_from(data, place + _MESSAGE + 1))
+            self._begin(*_BEGIN.unpack_from(data, place + frames.MESSAGE_AT + 1))
         elif kind == _C:
-            yield from self._end(_COMMIT.unpack_from(data, place + _MESSAGE + 1)[2])
+            yield from self._end(_COMMIT.unpack_from(data, place + frames.MESSAGE_AT + 1)[2])
         else:
-            yield from self._other(data[place + _MESSAGE : behind])
+            yield from self._other(data[place + frames.MESSAGE_AT : behind])
         return behind
 
     def _alive(self, data: bytes, place: int) -> None:
@@ -172,7 +168,7 @@ class LogReader:
             self.finished = True
             return
         self._commit, self._xid, self._before = commit, xid, self.previous
-        self._time = (time + _EPOCH * 1_000_000) / 1_000_000
+        self._time = (time + frames.EPOCH * 1_000_000) / 1_000_000
 
     def _end(self, position: int) -> Iterator[Rows]:
         """The transaction under way has ended, with all that came until here."""
@@ -210,7 +206,7 @@ class LogReader:
         self._relations[relation.id] = found
 
     def _changed(self, kind: int, data: bytes, place: int, behind: int) -> Generator[Rows | Question, None, int]:
-        relation = _INTEGER4.unpack_from(data, place + _MESSAGE + 1)[0]
+        relation = _INTEGER4.unpack_from(data, place + frames.MESSAGE_AT + 1)[0]
         if not self._commit or relation not in self._relations:
             raise DecodeError(
                 "The replication stream holds rows outside of a transaction, or of a table it did not name."

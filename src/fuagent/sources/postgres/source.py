@@ -338,7 +338,12 @@ class Postgres:
 
     async def sample(self, spec: TableSpec, most: int) -> list[Written]:
         """The first rows of a table."""
-        return await rereading.sample(self._opened, spec, await self._layout(spec), most)
+        layout = await self._layout(spec)
+        link = await Link.open(self._reached)  # one of its own: COPY cannot be left in the middle without ending it
+        try:
+            return await rereading.sample(link, spec, layout, most)
+        finally:
+            await link.close()
 
     async def _layout(self, spec: TableSpec) -> Layout:
         await self._look({spec.table.label})

@@ -124,12 +124,15 @@ async def test_nothing_is_taken_from_the_environment(postgres_database, monkeypa
     with monkeypatch.context() as patched:
         for name, value in {"PGHOSTADDR": "127.9.9.9", "PGPORT": "1", "PGOPTIONS": "-c datestyle=German"}.items():
             patched.setenv(name, value)
-        await read_dates(postgres_database)
+        found = await dates(postgres_database)
+
+    assert found == [{"id": 1, "v": "2024-02-29"}]
 
 
-async def read_dates(database):
+async def dates(database):
+    """What a snapshot has of them."""
     async with following(database, "d") as source:
-        assert stored(await pictured(source)) == [{"id": 1, "v": "2024-02-29"}]
+        return stored(await pictured(source))
 
 
 @pytest.mark.parametrize(
@@ -323,10 +326,13 @@ async def test_rows_of_the_list_are_read_again(postgres_database):
         texts = [bytes(text) for rows in (await pictured(source)).rows for text in rows.rows]
         postgres_database.execute("UPDATE t SET v = v || '!'")
         again = await source.reread(spec, texts)
-        some = await source.sample(spec, 1)
+        postgres_database.execute(
+            "INSERT INTO t SELECT n::text::bytea, now(), repeat('x', 1000) FROM generate_series(1, 3000) n"
+        )
+        some = [await source.sample(spec, 1), await source.sample(spec, 2)]
 
     assert [one.event for one in again] == [text.replace(b'"x"', b'"x!"').replace(b'"y"', b'"y!"') for text in texts]
-    assert len(some) == 1
+    assert [len(one) for one in some] == [1, 2]
 
 
 def test_nobody_connected():
