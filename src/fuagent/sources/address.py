@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from fuagent.errors import HaltSyncError
 from fuagent.model import Credential, Secret
+from fuagent.sources.options import ServerOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +45,6 @@ class Tls(StrEnum):
     """Always, and the certificate and the name in it are proven."""
 
 
-class TlsOptions(Protocol):
-    """The options of the driver that matter here."""
-
-    @property
-    def tls(self) -> str | None:
-        """A value of :class:`Tls`, or None for what the host asks for."""
-
-    @property
-    def tls_ca(self) -> str | None:
-        """A file of certificates to prove the server by."""
-
-    @property
-    def connect_timeout(self) -> float:
-        """Seconds a connection may take to stand."""
-
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """One database on one server, and who asks for it. A host with a leading slash is a socket file."""
@@ -91,7 +75,7 @@ class Address:
 
 
 def address_of(
-    dialect: Dialect, endpoint: str, credential: Credential | None, options: TlsOptions, base_dir: Path = Path()
+    dialect: Dialect, endpoint: str, credential: Credential | None, options: ServerOptions, base_dir: Path = Path()
 ) -> Address:
     """The address behind ``scheme://host:port/database``, with the credential as it is now.
 
