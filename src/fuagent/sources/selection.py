@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
+from fuagent.model import Finding, Level
 
 _WILD = frozenset("*?[")
 VIEW = "a view"
+PARTITION = "a partition of"
+"""How it begins what a part of another table is."""
 
 
 class Name(NamedTuple):
@@ -61,6 +64,21 @@ def select(found: Listing, wanted: Sequence[str], exclude: Iterable[str]) -> lis
     if not chosen:
         raise HaltSyncError("exclude takes away every table that tables selects", where="exclude")
     return list(chosen)
+
+
+def passed_over(found: Listing, wanted: Sequence[str], where: str) -> list[Finding]:
+    """What a pattern matches by name but cannot be synced; partitions are not, for their table stands for them."""
+    patterns = [entry.lower() for entry in wanted]
+    return [
+        Finding(
+            Level.INFO,
+            where,
+            f"{shown(found.label(name))} is {kind}, whose changes cannot be followed: it is left out.",
+        )
+        for name, kind in found.others.items()
+        if not kind.startswith(PARTITION)
+        and any(fnmatchcase(found.label(name).lower(), pattern) for pattern in patterns)
+    ]
 
 
 def _spellings(found: Listing, name: Name) -> tuple[str, ...]:

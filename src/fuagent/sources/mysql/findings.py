@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from fuagent.encode.shown import shown
 from fuagent.model import Finding, Level
@@ -16,7 +15,7 @@ from fuagent.sources.mysql.columns import quoted
 from fuagent.sources.mysql.link import Link
 from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.tables import Layout
-from fuagent.sources.selection import Listing
+from fuagent.sources.selection import Listing, passed_over
 
 _DAY = 86_400
 _REPLICATION = frozenset({"REPLICATION SLAVE", "REPLICATION REPLICA", "ALL PRIVILEGES"})
@@ -254,17 +253,3 @@ def _kept(one: Layout, label: str, where: str) -> Iterator[Finding]:
             f"table {label} ({shown(one.engine)}) knows no transactions: whoever writes it waits while a snapshot is read.",
             f"ALTER TABLE {shown(quoted(one.name))} ENGINE = InnoDB;",
         )
-
-
-def passed_over(found: Listing, wanted: Sequence[str], where: str) -> list[Finding]:
-    """What a pattern matches by name but cannot be synced."""
-    patterns = [entry.lower() for entry in wanted]
-    return [
-        Finding(
-            Level.INFO,
-            where,
-            f"{shown(found.label(name))} is {kind}, whose changes cannot be followed: it is left out.",
-        )
-        for name, kind in found.others.items()
-        if any(fnmatchcase(found.label(name).lower(), pattern) for pattern in patterns)
-    ]

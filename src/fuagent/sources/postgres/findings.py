@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
@@ -14,7 +13,7 @@ from fuagent.sources.postgres.link import Link
 from fuagent.sources.postgres.server import Server
 from fuagent.sources.postgres.slots import Publication, Slot
 from fuagent.sources.postgres.tables import Layout
-from fuagent.sources.selection import Listing
+from fuagent.sources.selection import Listing, passed_over
 
 _DECODES_IN_RECOVERY = 160_000
 _LIMITS = 130_000
@@ -367,21 +366,3 @@ def _lacking(
         )
     for what, fix in slots.kept_back(name, found, tables):
         yield Finding(Level.ERROR, where, f"publication {shown(name)} {what}.", f"{fix};")
-
-
-# ------------------------------------------------------------------ what is left out
-
-
-def passed_over(found: Listing, wanted: Sequence[str], where: str) -> list[Finding]:
-    """What a pattern matches by name but cannot be synced; partitions are not, for their table stands for them."""
-    patterns = [entry.lower() for entry in wanted]
-    return [
-        Finding(
-            Level.INFO,
-            where,
-            f"{shown(found.label(name))} is {kind}, whose changes cannot be followed: it is left out.",
-        )
-        for name, kind in found.others.items()
-        if not kind.startswith("a partition of ")
-        and any(fnmatchcase(found.label(name).lower(), pattern) for pattern in patterns)
-    ]

@@ -14,7 +14,7 @@ from fuagent.encode.shown import shown
 from fuagent.model import Table
 from fuagent.sources.postgres.columns import Declared, declared
 from fuagent.sources.postgres.link import Link
-from fuagent.sources.selection import VIEW, Listing, Name
+from fuagent.sources.selection import PARTITION, VIEW, Listing, Name
 from fuagent.wire.postgres.types import Type
 
 _OTHERS = {"v": VIEW, "m": "a materialised view", "f": "a foreign table"}
@@ -91,7 +91,7 @@ async def listing(link: Link, home: str) -> Listing:
         elif persistence == "u":
             others[name] = "an unlogged table"
         elif whole and root is not None:
-            others[name] = f"a partition of {shown(root if root_schema == home else f'{root_schema}.{root}')}"
+            others[name] = f"{PARTITION} {shown(root if root_schema == home else f'{root_schema}.{root}')}"
         elif kind == "p" and not whole:
             others[name] = "a partitioned table on a server before version 13"
         else:
