@@ -31,7 +31,7 @@ from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.server import server as asked
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
-from fuagent.sources.selection import Name, select
+from fuagent.sources.selection import Listing, Name, select
 
 
 class MySQL:
@@ -96,22 +96,22 @@ class MySQL:
 
     async def discover(self) -> list[Table]:
         """The tables that names and patterns select."""
-        return [layout.table for layout in await self._selected()]
+        _, layouts = await self._selected()
+        return [layout.table for layout in layouts]
 
-    async def _selected(self) -> list[Layout]:
+    async def _selected(self) -> tuple[Listing, list[Layout]]:
         async with self._asking:
             link, database = self._opened, self._reached.database
             found = await tables.listing(link, database, self._context.tables)
             names = select(found, self._context.tables, self._context.exclude)
             layouts = await tables.layouts(link, names, database)
         self._layouts = {layout.table.label: layout for layout in layouts}
-        return layouts
+        return found, layouts
 
     async def check(self) -> list[Finding]:
         """What would go wrong later."""
-        selected = await self._selected()
+        found, selected = await self._selected()
         async with self._asking:
-            found = await tables.listing(self._opened, self._reached.database, self._context.tables)
             return await findings.findings(self._opened, self._known, selected, found, self._context.tables)
 
     async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:

@@ -30,7 +30,7 @@ from fuagent.sources.postgres.server import Server
 from fuagent.sources.postgres.server import server as asked
 from fuagent.sources.postgres.tables import Layout
 from fuagent.sources.postgres.versions import Unknown, Versions
-from fuagent.sources.selection import Name, select
+from fuagent.sources.selection import Listing, Name, select
 
 _LOOK = 30.0
 """Seconds between two looks at whether the publication still holds the tables: the log does not tell."""
@@ -105,22 +105,22 @@ class Postgres:
 
     async def discover(self) -> list[Table]:
         """The tables that names and patterns select."""
-        return [layout.table for layout in await self._selected()]
+        _, layouts = await self._selected()
+        return [layout.table for layout in layouts]
 
-    async def _selected(self) -> list[Layout]:
+    async def _selected(self) -> tuple[Listing, list[Layout]]:
         home = self._options.home_schema
         async with self._asking:
             found = await tables.listing(self._opened, home)
             names = select(found, self._context.tables, self._context.exclude)
             layouts = await tables.layouts(self._opened, names, home)
         self._layouts = {layout.table.label: layout for layout in layouts}
-        return layouts
+        return found, layouts
 
     async def check(self) -> list[Finding]:
         """What would go wrong later."""
-        selected = await self._selected()
+        found, selected = await self._selected()
         async with self._asking:
-            found = await tables.listing(self._opened, self._options.home_schema)
             return await findings.findings(
                 self._opened,
                 self._known,
