@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from fuagent.encode.compile import Encoder, Values
-from fuagent.encode.pieces import compile_pieces
+from fuagent.encode.compile import Values
 from fuagent.encode.recover import Key
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
@@ -19,6 +18,7 @@ from fuagent.sources.mysql.columns import Declared, pieces, quote, quoted
 from fuagent.sources.mysql.link import Link, RawRow
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Version
+from fuagent.sources.picture import encoder
 
 _NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT})
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -62,24 +62,20 @@ async def reread(link: Link, spec: TableSpec, layout: Layout, events: Sequence[b
     async def fetch(key: Key) -> list[RawRow]:
         return await _some(link, layout, layout.columns, names, key)
 
-    return await rereading.reread(spec, lambda: _encoder(spec, layout), fetch, events)
+    return await rereading.reread(spec, lambda: encoder(spec, layout), fetch, events)
 
 
 async def sample(link: Link, spec: TableSpec, layout: Layout, most: int) -> list[Written]:
     """The first rows of a table, in its own order, as events."""
     spec = replace(spec, table=layout.table)
-    encoder = _encoder(spec, layout)
+    writer = encoder(spec, layout)
     rows: list[Values] = []
     async with aclosing(link.raw(_selecting(layout.columns, layout), 100)) as found:
         async for some in found:
-            rows += rereading.fitting(encoder, some)
+            rows += rereading.fitting(writer, some)
             if len(rows) >= most:
                 break
-    return rereading.sampled(encoder, rows, most)
-
-
-def _encoder(spec: TableSpec, layout: Layout) -> Encoder:
-    return compile_pieces(spec, [one.convert for one in layout.columns])
+    return rereading.sampled(writer, rows, most)
 
 
 def _selecting(columns: Sequence[Declared], layout: Layout) -> str:

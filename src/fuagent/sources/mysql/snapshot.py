@@ -48,12 +48,6 @@ class Picture:
     gtid: str
     """What is committed at the place: MariaDB's list of last GTIDs, MySQL's set; empty where there is none."""
 
-    @property
-    def total(self) -> int | None:
-        """About how many rows there are; None where unknown."""
-        known = [one.estimate for one in self.layouts if one.estimate is not None]
-        return sum(known) if len(known) == len(self.layouts) else None
-
     async def close(self) -> None:
         """Release what holds the picture."""
         await self.held.aclose()

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from fuagent.encode.changes import Reread
-from fuagent.encode.compile import Encoder
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
 from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError
@@ -24,13 +23,13 @@ from fuagent.sources.mysql.dump import Dump
 from fuagent.sources.mysql.finding import Finder
 from fuagent.sources.mysql.link import DIALECT, Address, Link
 from fuagent.sources.mysql.options import Options as MySQLOptions
-from fuagent.sources.mysql.picture import Run as SnapshotOf
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Question
 from fuagent.sources.mysql.server import Server
 from fuagent.sources.mysql.server import server as asked
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
+from fuagent.sources.picture import Run, encoder, total
 from fuagent.sources.selection import Listing, Name, select
 
 
@@ -323,29 +322,18 @@ class MySQL:
         """A consistent picture of these tables."""
         await self._look(set(labels))
         chosen = [self._layouts[label] for label in labels]
+        encoders = {layout.name: encoder(self._specs[layout.name], layout) for layout in chosen}
         picture = await snapshot.take(self._reached, self._known, chosen, self._context.warn)
         try:
             created = await self._finder().created(picture.file)
-            server = self._known
-            spot = Spot(
-                picture.file,
-                picture.position,
-                server.server_id,
-                server.server_uuid or "",
-                created,
-                picture.gtid,
-                self._base,
-            )
-            encoders = {layout.name: self._encoder(layout) for layout in chosen}
         except BaseException:
             await picture.close()
             raise
-        return SnapshotOf(
-            picture, spot.place(spot.number), spot.number, picture.total, encoders, self._options.chunk_rows
+        server, gtid = self._known, picture.gtid
+        spot = Spot(
+            picture.file, picture.position, server.server_id, server.server_uuid or "", created, gtid, self._base
         )
-
-    def _encoder(self, layout: Layout) -> Encoder:
-        return compile_pieces(self._specs[layout.name], [one.convert for one in layout.columns])
+        return Run(picture, spot.place(spot.number), spot.number, total(chosen), encoders, self._options.chunk_rows)
 
     # ------------------------------------------------------------ single rows
 

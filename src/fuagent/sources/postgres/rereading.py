@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from fuagent.encode.compile import Encoder, Values
-from fuagent.encode.pieces import compile_pieces
+from fuagent.encode.compile import Values
 from fuagent.encode.recover import Key
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
 from fuagent.model import Kind, Row, TableSpec, Written
 from fuagent.sources import rereading
+from fuagent.sources.picture import encoder
 from fuagent.sources.postgres.columns import Declared, quote, quoted
 from fuagent.sources.postgres.link import Link
 from fuagent.sources.postgres.tables import Layout
@@ -68,11 +68,6 @@ async def sample(link: Link, spec: TableSpec, layout: Layout, most: int) -> list
             if len(rows) >= most:
                 break
     return rereading.sampled(writer, rows, most)
-
-
-def encoder(spec: TableSpec, layout: Layout) -> Encoder:
-    """What writes rows of COPY."""
-    return compile_pieces(spec, [one.convert for one in layout.columns])
 
 
 def _selecting(columns: Sequence[Declared], layout: Layout) -> str:

@@ -11,24 +11,19 @@ older snapshot with an empty table. They give the table another file, and that i
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from fuagent.encode.compile import Encoder
-from fuagent.encode.events import stored
 from fuagent.encode.shown import shown
 from fuagent.errors import TryAgainError
-from fuagent.model import Place, Rows
+from fuagent.model import Row
 from fuagent.sources.address import Address
 from fuagent.sources.postgres import slots
 from fuagent.sources.postgres.columns import quote, quoted
 from fuagent.sources.postgres.dump import Commands
 from fuagent.sources.postgres.link import Link
 from fuagent.sources.postgres.tables import Layout, layouts
-from fuagent.sources.selection import Name
 from fuagent.wire.postgres import copy, lsn
 
 _REWRITTEN = (
@@ -52,32 +47,30 @@ class Picture:
     lsn: int
     """The place it shows."""
 
-    @property
-    def total(self) -> int | None:
-        """About how many rows there are; None where unknown."""
-        known = [one.estimate for one in self.layouts if one.estimate is not None]
-        return sum(known) if len(known) == len(self.layouts) else None
-
     async def close(self) -> None:
         """Release what holds the picture."""
         await self.held.aclose()
 
-    async def blocks(self, layout: Layout) -> AsyncGenerator[bytes, None]:
-        """The rows of one table as lines of COPY's text.
+    async def rows(self, chunk: int) -> AsyncGenerator[tuple[Layout, list[Row]], None]:
+        """All rows as the server sends them, table by table, at most ``chunk`` at a time.
 
         Raises:
-            TryAgainError: the table was changed under the picture; the rows so far are worth nothing.
+            TryAgainError: a table was changed under the picture; the rows so far are worth nothing.
         """
-        # Rolled back to, so that the lock on each table is let go of before the end of all.
-        await self.link.rows("SAVEPOINT fuagent")
-        async with aclosing(self.link.copy(_selecting(layout))) as found:
-            async for block in found:
-                yield block
-        [(rewritten,)] = await self.link.rows(_REWRITTEN, (layout.oid, layout.oid))
-        if rewritten or await layouts(self.beside, (layout.name,), self.home) != [layout]:
-            what = f"table {shown(layout.table.label)} was altered while its snapshot was read"
-            raise TryAgainError(what, where=self.link.where, fix="the snapshot begins again")
-        await self.link.rows("ROLLBACK TO SAVEPOINT fuagent")
+        for layout in self.layouts:
+            width = len(layout.columns)
+            # Rolled back to, so that the lock on each table is let go of before the end of all.
+            await self.link.rows("SAVEPOINT fuagent")
+            async with aclosing(self.link.copy(_selecting(layout))) as blocks:
+                async for block in blocks:
+                    found = copy.rows(block, width)
+                    for start in range(0, len(found), chunk):
+                        yield layout, found[start : start + chunk]
+            [(rewritten,)] = await self.link.rows(_REWRITTEN, (layout.oid, layout.oid))
+            if rewritten or await layouts(self.beside, (layout.name,), self.home) != [layout]:
+                what = f"table {shown(layout.table.label)} was altered while its snapshot was read"
+                raise TryAgainError(what, where=self.link.where, fix="the snapshot begins again")
+            await self.link.rows("ROLLBACK TO SAVEPOINT fuagent")
 
 
 def _selecting(layout: Layout) -> str:
@@ -112,49 +105,3 @@ async def take(address: Address, tables: Sequence[Layout], home: str) -> Picture
         finally:
             await commands.close()
         return Picture(link, beside, held.pop_all(), home, tuple(tables), lsn.number(point))
-
-
-@dataclass(slots=True)
-class Run:
-    """See :class:`fuagent.interfaces.SnapshotRun`."""
-
-    picture: Picture
-    place: Place
-    index: int
-    total: int | None
-    encoders: Mapping[Name, Encoder]
-    chunk: int
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.picture.close()
-
-    async def rows(self) -> AsyncGenerator[Rows, None]:
-        """All rows, table by table."""
-        for layout in self.picture.layouts:
-            encoder, width = self.encoders[layout.name], len(layout.columns)
-            async with aclosing(self.picture.blocks(layout)) as blocks:
-                async for block in blocks:
-                    found = copy.rows(block, width)
-                    for start in range(0, len(found), self.chunk):
-                        for rows in self._written(encoder, found[start : start + self.chunk], layout):
-                            yield rows
-
-    def _written(self, encoder: Encoder, rows: Sequence[tuple[object, ...]], layout: Layout) -> list[Rows]:
-        return [
-            Rows(
-                table=layout.table.label,
-                rows=part.texts,
-                indexes=(),
-                start=self.place,
-                end=self.place,
-                boundary=False,
-                left_out=part.left_out,
-                refused=part.refused,
-            )
-            for part in stored(encoder, rows)
-        ]

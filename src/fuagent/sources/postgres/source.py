@@ -18,6 +18,7 @@ from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
 from fuagent.sources.address import Address, address_of
+from fuagent.sources.picture import Run, encoder, total
 from fuagent.sources.postgres import findings, places, rereading, slots, snapshot, tables
 from fuagent.sources.postgres.columns import quoted
 from fuagent.sources.postgres.dump import Dump
@@ -321,14 +322,10 @@ class Postgres:
         """A consistent picture of these tables."""
         await self._look(set(labels))
         chosen = [self._layouts[label] for label in labels]
+        encoders = {layout.name: encoder(self._specs[layout.name], layout) for layout in chosen}
         picture = await snapshot.take(self._reached, chosen, self._options.home_schema)
-        try:
-            encoders = {layout.name: rereading.encoder(self._specs[layout.name], layout) for layout in chosen}
-        except BaseException:
-            await picture.close()
-            raise
         place = self._finder().spot(picture.lsn).place(picture.lsn)
-        return snapshot.Run(picture, place, picture.lsn, picture.total, encoders, self._options.chunk_rows)
+        return Run(picture, place, picture.lsn, total(chosen), encoders, self._options.chunk_rows)
 
     # ------------------------------------------------------------ single rows
 
