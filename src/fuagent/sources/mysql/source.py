@@ -7,21 +7,18 @@ finds and proves places.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from fuagent.encode.changes import Reread
-from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
 from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
-from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
-from fuagent.sources.address import address_of
+from fuagent.model import Anchor, Finding, Place, Rows, TableSpec, Written
 from fuagent.sources.mysql import findings, places, rereading, snapshot, tables
 from fuagent.sources.mysql.dump import Dump
 from fuagent.sources.mysql.finding import Finder
-from fuagent.sources.mysql.link import DIALECT, Address, Link
+from fuagent.sources.mysql.link import DIALECT, Link
 from fuagent.sources.mysql.options import Options as MySQLOptions
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Question
@@ -30,82 +27,31 @@ from fuagent.sources.mysql.server import server as asked
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
 from fuagent.sources.picture import Run, encoder, total
-from fuagent.sources.selection import Listing, Name, select
+from fuagent.sources.selection import Listing, Name
+from fuagent.sources.source import ServerSource
 
 
-class MySQL:
+class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
     """Follows tables of a MySQL (5.7 to 9) or MariaDB (10.5 to 12) server through its binlog."""
 
     Options = MySQLOptions
+    _Link = Link
+    _dialect = DIALECT
 
     def __init__(self, context: SourceContext) -> None:
-        self._context = context
-        self._options = context.options if isinstance(context.options, MySQLOptions) else MySQLOptions()
-        self._address: Address | None = None
-        self._link: Link | None = None
-        self._server: Server | None = None
-        self._specs: dict[Name, TableSpec] = {}
-        self._layouts: dict[str, Layout] = {}
-        self._versions: Versions | None = None
+        super().__init__(context)
         self._base = 0
-        self._asking = asyncio.Lock()
-
-    # ------------------------------------------------------------ opening
-
-    async def open(self) -> None:
-        """Connect, and see that no other reader works for this sync."""
-        if self._link is not None:
-            return
-        address = address_of(
-            DIALECT, self._context.endpoint, self._context.credential(), self._options, self._context.base_dir
-        )
-        link = await Link.open(address)
-        try:
-            server = await asked(link)
-        except BaseException:
-            await link.close()
-            raise
-        self._address, self._link, self._server = address, link, server
-
-    async def close(self) -> None:
-        """Let go of the connection."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
-
-    @property
-    def _opened(self) -> Link:
-        if self._link is None:
-            raise TryAgainError("the database is not connected", where=self._context.endpoint)
-        return self._link
-
-    @property
-    def _known(self) -> Server:
-        if self._server is None:
-            raise TryAgainError("the database is not connected", where=self._context.endpoint)
-        return self._server
-
-    @property
-    def _reached(self) -> Address:
-        if self._address is None:
-            raise TryAgainError("the database is not connected", where=self._context.endpoint)
-        return self._address
 
     # ------------------------------------------------------------ tables
 
-    async def discover(self) -> list[Table]:
-        """The tables that names and patterns select."""
-        _, layouts = await self._selected()
-        return [layout.table for layout in layouts]
+    async def _ask(self, link: Link) -> Server:
+        return await asked(link)
 
-    async def _selected(self) -> tuple[Listing, list[Layout]]:
-        async with self._asking:
-            link, database = self._opened, self._reached.database
-            found = await tables.listing(link, database, self._context.tables)
-            names = select(found, self._context.tables, self._context.exclude)
-            layouts = await tables.layouts(link, names, database)
-        self._layouts = {layout.table.label: layout for layout in layouts}
-        return found, layouts
+    async def _listed(self) -> Listing:
+        return await tables.listing(self._opened, self._reached.database, self._context.tables)
+
+    async def _laid_out(self, names: Sequence[Name]) -> list[Layout]:
+        return await tables.layouts(self._opened, names, self._reached.database)
 
     async def check(self) -> list[Finding]:
         """What would go wrong later."""
@@ -123,30 +69,13 @@ class MySQL:
                 where=self._opened.where,
                 fix="set log_bin = binlog and server_id in its configuration, and restart it",
             )
-        await self._look({spec.table.label for spec in specs})
-        for spec in specs:
-            compile_pieces(spec)
-        self._specs = {self._layouts[spec.table.label].name: spec for spec in specs}
+        await self._compile(specs)
         async with self._asking:
             rows = await self._opened.rows(
                 "SELECT COLLATION_NAME, ID FROM information_schema.COLLATIONS WHERE ID IS NOT NULL"
             )
         collations = {name: int(number) for name, number in rows}
         self._versions = Versions(self._specs, collations, folds=server.lower_case_names != 0)
-
-    async def _look(self, labels: set[str]) -> None:
-        if labels <= self._layouts.keys():
-            return
-        await self._selected()
-        gone = labels - self._layouts.keys()
-        if gone:
-            raise HaltSyncError(f"table {shown(min(gone))} is not there", where=self._opened.where)
-
-    @property
-    def _prepared(self) -> Versions:
-        if self._versions is None:
-            raise TryAgainError("the source is not prepared", where=self._context.endpoint)
-        return self._versions
 
     # ------------------------------------------------------------ places
 
@@ -252,7 +181,7 @@ class MySQL:
                 async for rows in found:
                     told = False
                     yield rows
-            self._say(reader)
+            self._say(reader.left)
             quiet = quiet + 1 if reader.idle and reader.order == before else 0
             if quiet > 1 and not await dump.more():
                 await self._still_there(dump, reader)
@@ -295,7 +224,7 @@ class MySQL:
         """Ask the server what the reader of its log wants to know."""
         async with self._asking:
             if isinstance(question, Unknown):
-                found = await tables.layouts(self._opened, [question.name], self._reached.database)
+                found = await self._laid_out([question.name])
                 # While it is altered a table may not be seen; then what it was has to do.
                 known = self._layouts.get(self._prepared.label(question.name))
                 question.layout = found[0] if found else known
@@ -306,22 +235,9 @@ class MySQL:
                     raise HaltSyncError(f"table {shown(question.version.label)} is gone, and its rows lack columns")
                 question.rows = await rereading.by_key(self._opened, layout, question.version, question.keys)
 
-    def _say(self, reader: LogReader) -> None:
-        for said in reader.left:
-            self._context.warn(
-                Finding(
-                    Level.WARNING,
-                    self._opened.where,
-                    said,
-                    f"fuagent snapshot {self._context.sync}, if the service needs it.",
-                )
-            )
-        reader.left.clear()
-
     async def snapshot(self, labels: Sequence[str]) -> SnapshotRun:
         """A consistent picture of these tables."""
-        await self._look(set(labels))
-        chosen = [self._layouts[label] for label in labels]
+        chosen = await self._look(labels)
         encoders = {layout.name: encoder(self._specs[layout.name], layout) for layout in chosen}
         picture = await snapshot.take(self._reached, self._known, chosen, self._context.warn)
         try:
@@ -339,15 +255,13 @@ class MySQL:
 
     async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
         """The rows these events told of, as they are now."""
-        return await rereading.reread(self._opened, spec, await self._layout(spec), events)
+        [layout] = await self._look([spec.table.label])
+        return await rereading.reread(self._opened, spec, layout, events)
 
     async def sample(self, spec: TableSpec, most: int) -> list[Written]:
         """The first rows of a table."""
-        return await rereading.sample(self._opened, spec, await self._layout(spec), most)
-
-    async def _layout(self, spec: TableSpec) -> Layout:
-        await self._look({spec.table.label})
-        return self._layouts[spec.table.label]
+        [layout] = await self._look([spec.table.label])
+        return await rereading.sample(self._opened, spec, layout, most)
 
     async def remove(self) -> list[str]:
         """Nothing of fuagent's is ever in the database."""

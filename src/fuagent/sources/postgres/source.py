@@ -12,12 +12,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from fuagent.encode.changes import Reread
-from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.shown import shown
-from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
+from fuagent.errors import HaltSyncError, LostPlaceError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
-from fuagent.model import Anchor, Finding, Level, Place, Rows, Table, TableSpec, Written
-from fuagent.sources.address import Address, address_of
+from fuagent.model import Anchor, Finding, Place, Rows, TableSpec, Written
 from fuagent.sources.picture import Run, encoder, total
 from fuagent.sources.postgres import findings, places, rereading, slots, snapshot, tables
 from fuagent.sources.postgres.columns import quoted
@@ -31,92 +29,44 @@ from fuagent.sources.postgres.server import Server
 from fuagent.sources.postgres.server import server as asked
 from fuagent.sources.postgres.tables import Layout
 from fuagent.sources.postgres.versions import Unknown, Versions
-from fuagent.sources.selection import Listing, Name, select
+from fuagent.sources.selection import Listing, Name
+from fuagent.sources.source import ServerSource
 
 _LOOK = 30.0
 """Seconds between two looks at whether the publication still holds the tables: the log does not tell."""
 
 
-class Postgres:
+class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
     """Follows tables of a PostgreSQL server (12 to 18) through logical replication."""
 
     Options = PostgresOptions
+    _Link = Link
+    _dialect = DIALECT
 
     def __init__(self, context: SourceContext) -> None:
-        self._context = context
-        self._options = context.options if isinstance(context.options, PostgresOptions) else PostgresOptions()
+        super().__init__(context)
         name = slots.name_of(context.agent_id, context.sync)
         self._publication = self._options.publication or name
         self._slot = self._options.slot or name
-        self._address: Address | None = None
-        self._link: Link | None = None
-        self._server: Server | None = None
-        self._specs: dict[Name, TableSpec] = {}
-        self._layouts: dict[str, Layout] = {}
-        self._versions: Versions | None = None
         self._dump: Dump | None = None
         self._acknowledged = 0
-        self._asking = asyncio.Lock()
-
-    # ------------------------------------------------------------ opening
 
     async def open(self) -> None:
-        """Connect."""
-        if self._link is not None:
-            return
-        address = self._found_address()
-        link = await Link.open(address)
-        try:
-            server = await asked(link)
-        except BaseException:
-            await link.close()
-            raise
-        self._address, self._link, self._server = address, link, server
-        self._acknowledged = 0
-
-    def _found_address(self) -> Address:
-        context = self._context
-        return address_of(DIALECT, context.endpoint, context.credential(), self._options, context.base_dir)
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
-
-    @property
-    def _opened(self) -> Link:
+        """Connect. What was acknowledged before may have been another server's."""
         if self._link is None:
-            raise TryAgainError("the database is not connected", where=self._context.endpoint)
-        return self._link
+            await super().open()
+            self._acknowledged = 0
 
-    @property
-    def _known(self) -> Server:
-        if self._server is None:
-            raise TryAgainError("the database is not connected", where=self._context.endpoint)
-        return self._server
-
-    @property
-    def _reached(self) -> Address:
-        if self._address is None:
-            raise TryAgainError("the database is not connected", where=self._context.endpoint)
-        return self._address
+    async def _ask(self, link: Link) -> Server:
+        return await asked(link)
 
     # ------------------------------------------------------------ tables
 
-    async def discover(self) -> list[Table]:
-        """The tables that names and patterns select."""
-        _, layouts = await self._selected()
-        return [layout.table for layout in layouts]
+    async def _listed(self) -> Listing:
+        return await tables.listing(self._opened, self._options.home_schema)
 
-    async def _selected(self) -> tuple[Listing, list[Layout]]:
-        home = self._options.home_schema
-        async with self._asking:
-            found = await tables.listing(self._opened, home)
-            names = select(found, self._context.tables, self._context.exclude)
-            layouts = await tables.layouts(self._opened, names, home)
-        self._layouts = {layout.table.label: layout for layout in layouts}
-        return found, layouts
+    async def _laid_out(self, names: Sequence[Name]) -> list[Layout]:
+        return await tables.layouts(self._opened, names, self._options.home_schema)
 
     async def check(self) -> list[Finding]:
         """What would go wrong later."""
@@ -134,12 +84,8 @@ class Postgres:
 
     async def prepare(self, specs: Sequence[TableSpec], *, mend: bool = False) -> None:
         """Compile encoders; make publication and slot."""
-        await self._look({spec.table.label for spec in specs})
-        for spec in specs:
-            compile_pieces(spec)
-        chosen = [self._layouts[spec.table.label] for spec in specs]
+        chosen = await self._compile(specs)
         self._usable(chosen)
-        self._specs = {layout.name: spec for layout, spec in zip(chosen, specs, strict=True)}
         async with self._asking:
             await slots.Keeper(self._reached, self._opened, self._publication, self._slot).prepare(chosen, mend=mend)
         self._versions = Versions(self._specs, chosen)
@@ -172,20 +118,6 @@ class Postgres:
                     where=self._opened.where,
                     fix="give it a primary key, or ALTER TABLE … REPLICA IDENTITY FULL",
                 )
-
-    async def _look(self, labels: set[str]) -> None:
-        if labels <= self._layouts.keys():
-            return
-        await self._selected()
-        gone = labels - self._layouts.keys()
-        if gone:
-            raise HaltSyncError(f"table {shown(min(gone))} is not there", where=self._opened.where)
-
-    @property
-    def _prepared(self) -> Versions:
-        if self._versions is None:
-            raise TryAgainError("the source is not prepared", where=self._context.endpoint)
-        return self._versions
 
     # ------------------------------------------------------------ places
 
@@ -273,7 +205,7 @@ class Postgres:
             if reader.wanted:
                 reader.wanted = False
                 dump.answer()
-            self._say(reader)
+            self._say(reader.left)
             if clock() - looked > _LOOK:
                 looked = clock()
                 await self._unchanged()
@@ -289,7 +221,7 @@ class Postgres:
         async with self._asking:
             found = await slots.publication(self._opened, self._publication)
             # A new partition has an identity of its own.
-            self._usable(await tables.layouts(self._opened, names, self._options.home_schema) if names else ())
+            self._usable(await self._laid_out(names) if names else ())
         gone = [name for oid, name in self._prepared.oids.items() if found is None or oid not in found.tables]
         if gone:
             label = shown(self._prepared.label(gone[0]))
@@ -301,7 +233,7 @@ class Postgres:
         """Ask the server what the reader of its log wants to know."""
         async with self._asking:
             if isinstance(question, Unknown):
-                found = await tables.layouts(self._opened, [question.name], self._options.home_schema)
+                found = await self._laid_out([question.name])
                 question.layout = found[0] if found else None
                 question.types = await tables.types(self._opened, {one.type for one in question.relation.columns})
             elif isinstance(question, Reread):
@@ -312,16 +244,9 @@ class Postgres:
                     )
                 question.rows = await rereading.by_key(self._opened, layout, question.version, question.keys)
 
-    def _say(self, reader: LogReader) -> None:
-        for said in reader.left:
-            fix = f"fuagent snapshot {self._context.sync}, if the service needs it."
-            self._context.warn(Finding(Level.WARNING, self._opened.where, said, fix))
-        reader.left.clear()
-
     async def snapshot(self, labels: Sequence[str]) -> SnapshotRun:
         """A consistent picture of these tables."""
-        await self._look(set(labels))
-        chosen = [self._layouts[label] for label in labels]
+        chosen = await self._look(labels)
         encoders = {layout.name: encoder(self._specs[layout.name], layout) for layout in chosen}
         picture = await snapshot.take(self._reached, chosen, self._options.home_schema)
         place = self._finder().spot(picture.lsn).place(picture.lsn)
@@ -331,20 +256,17 @@ class Postgres:
 
     async def reread(self, spec: TableSpec, events: Sequence[bytes]) -> list[Written]:
         """The rows these events told of, as they are now."""
-        return await rereading.reread(self._opened, spec, await self._layout(spec), events)
+        [layout] = await self._look([spec.table.label])
+        return await rereading.reread(self._opened, spec, layout, events)
 
     async def sample(self, spec: TableSpec, most: int) -> list[Written]:
         """The first rows of a table."""
-        layout = await self._layout(spec)
+        [layout] = await self._look([spec.table.label])
         link = await Link.open(self._reached)  # one of its own: COPY cannot be left in the middle without ending it
         try:
             return await rereading.sample(link, spec, layout, most)
         finally:
             await link.close()
-
-    async def _layout(self, spec: TableSpec) -> Layout:
-        await self._look({spec.table.label})
-        return self._layouts[spec.table.label]
 
     async def remove(self) -> list[str]:
         """Drop publication and slot."""
