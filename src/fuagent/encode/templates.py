@@ -24,7 +24,7 @@ P = TypeVar("P", bound=Piece)
 
 @dataclass(frozen=True, slots=True)
 class Columnwise(Generic[P]):
-    """A Convert that is quicker for all values of a column at once; ``many`` gets no None either."""
+    """A Convert that is quicker for all values of a column at once; ``many`` gets no None either, and perhaps no value at all."""
 
     one: Callable[[Any], P | None]
     many: Callable[[list[Any]], Sequence[P | None]]
@@ -36,7 +36,10 @@ class Columnwise(Generic[P]):
     def column(self, rows: Sequence[Sequence[Any]], place: int) -> Sequence[P | None]:
         """The pieces of one column of ``rows``."""
         values = [row[place] for row in rows]
-        return [None if raw is None else self.one(raw) for raw in values] if None in values else self.many(values)
+        if None not in values:
+            return self.many(values)
+        made = iter(self.many([raw for raw in values if raw is not None]))
+        return [None if raw is None else next(made) for raw in values]
 
 
 Make = Callable[..., list[Any]]

@@ -231,6 +231,22 @@ def test_raw_values_are_converted_first(chunk, numbers, data):
     assert list(events) == list(compile_pieces(spec, numbers=numbers).rows(rows))
 
 
+@given(st.lists(st.none() | st.binary(max_size=2)))
+def test_a_column_is_converted_in_one_go_whether_or_not_it_holds_nulls(values):
+    """Each value becomes what it becomes by itself, in its own place; one call takes all that are not NULL."""
+    seen = []
+
+    def many(given):
+        seen.append(given)
+        return [value[::-1] for value in given]
+
+    column = Columnwise(lambda value: value[::-1], many)
+    alone = [None if value is None else column(value) for value in values]
+
+    assert list(column.column([(b"other", value) for value in values], 1)) == alone
+    assert seen == [[value for value in values if value is not None]]
+
+
 @given(chunks(), st.booleans())
 def test_a_chunk_gives_the_same_bytes_as_its_rows_one_by_one(chunk, numbers):
     """How rows are grouped never shows in their bytes."""

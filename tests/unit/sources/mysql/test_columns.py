@@ -4,6 +4,8 @@ import base64
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mysql_links import address, as_root, layouts_of
 
 from fuagent.errors import DecodeError, HaltSyncError
@@ -109,6 +111,22 @@ async def test_columns_know_what_the_log_leaves_unsaid(opened, database):
     assert (columns["b"].declared, columns["b"].length, columns["b"].charset) == ("binary", 3, "")
     assert (columns["l"].charset, columns["l"].length, columns["l"].column.nullable) == ("latin1", 7, False)
     assert columns["we`ird; --"].select == "`we``ird; --`"
+
+
+@pytest.mark.parametrize("type_", ["datetime", "timestamp"])
+@given(
+    st.lists(
+        st.none() | st.sampled_from([b"2024-02-29 23:59:58", b"2024-01-00 00:00:00.5", b"0000-00-00 00:00:00"]),
+        min_size=1,
+    )
+)
+def test_moments_are_written_alike_one_by_one_and_as_a_column(type_, values):
+    """NULL, zeros and parts that are missing among them."""
+    convert = declare(said(type_, type_), "t").convert
+
+    found = convert.column([(value,) for value in values], 0)
+
+    assert list(found) == [None if value is None else convert(value) for value in values]
 
 
 def test_vectors_are_json():

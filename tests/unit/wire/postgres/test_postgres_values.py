@@ -250,3 +250,19 @@ def test_any_bytes_are_a_piece_or_refused(name, data):
 
     assert isinstance(found, bytes)
     assert kind is not Kind.JSON or name != "_text" or isinstance(json.loads(found), list)
+
+
+@given(st.sampled_from(["bool", "float4", "float8", "bytea", "timestamp", "timestamptz"]), st.data())
+def test_a_column_gives_what_its_values_give(name, data):
+    """Infinite ones, years before Christ and offsets among them; and a column without a value."""
+    _, convert, many = of(name)
+    texts = {
+        "bool": [b"t", b"f"],
+        "float4": [b"1.5", b"NaN", b"-Infinity"],
+        "bytea": [rb"\x", rb"\xdeadbeef"],
+        "timestamp": [b"2024-02-29 23:59:58.5", b"infinity", b"0044-03-15 00:00:00 BC"],
+        "timestamptz": [b"2024-02-29 23:59:58.5+00", b"-infinity", b"12024-03-15 00:00:00+00"],
+    }
+    values = data.draw(st.lists(st.sampled_from(texts["float4" if name == "float8" else name])))
+
+    assert list(many(values)) == [convert(value) for value in values]
