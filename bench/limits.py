@@ -1,6 +1,6 @@
-"""The limits that reading MariaDB stands on: each run in a process of its own, which prints a rate.
+"""Runs one limit in a process of its own, which prints a rate.
 
-Arguments: which one (``link``, ``cursor``, ``drain``, ``bodies``), and as one text of JSON what it needs.
+Arguments: which one, and as one text of JSON what it needs.
 """
 
 from __future__ import annotations
@@ -9,66 +9,16 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import aiohttp
-import asyncmy
-from asyncmy.cursors import SSCursor
-
-from fuagent.model import Credential, Secret
-from fuagent.sources.address import address_of
-from fuagent.sources.mysql.dump import Dump
-from fuagent.sources.mysql.link import DIALECT, Address, Link
-from fuagent.sources.mysql.options import Options
-from fuagent.sources.mysql.places import Spot
-from fuagent.sources.mysql.server import server
 
 BATCH = 1000
+Told = dict[str, Any]
 
 
-def address(told: dict[str, object]) -> Address:
-    """The server."""
-    credential = Credential(user=str(told["user"]), password=Secret(str(told["password"])))
-    return address_of(DIALECT, f"mysql://127.0.0.1:{told['port']}/shop", credential, Options())
-
-
-async def link(told: dict[str, object]) -> float:
-    """Rows a second of fetching raw values with our own connection."""
-    opened = await Link.open(address(told))
-    count, start = 0, time.perf_counter()
-    async for rows in opened.raw(told["query"], BATCH):
-        count += len(rows)
-    return count / (time.perf_counter() - start)
-
-
-async def cursor(told: dict[str, object]) -> float:
-    """The same with asyncmy's unbuffered cursor, without converters."""
-    where = {"host": "127.0.0.1", "port": told["port"], "user": told["user"], "password": told["password"]}
-    connection = await asyncmy.connect(**where, db="shop", conv={}, charset="utf8mb4")
-    reader = connection.cursor(SSCursor)
-    count, start = 0, time.perf_counter()
-    await reader.execute(told["query"])
-    while rows := await reader.fetchmany(BATCH):
-        count += len(rows)
-    return count / (time.perf_counter() - start)
-
-
-async def drain(told: dict[str, object]) -> float:
-    """Rows a second of taking the binlog from the server without looking into its events."""
-    where = address(told)
-    opened = await Link.open(where)
-    dump = await Dump.open(where, await server(opened), Spot(told["file"], told["offset"]), 5.0)
-    start = time.perf_counter()
-    while not _ends(await dump.events(), told["end"]):
-        pass
-    return told["rows"] / (time.perf_counter() - start)
-
-
-def _ends(events: list[bytes], end: int) -> bool:
-    """Whether the last event ends where the log did; see ``fuagent.wire.mysql.events`` for the header."""
-    return int.from_bytes(events[-1][13:17], "little") >= end
-
-
-async def bodies(told: dict[str, object]) -> float:
+async def bodies(told: Told) -> float:
     """Rows a second of posting bodies that are ready, ``BATCH`` rows to each."""
     body = b'[{"id":1,"text":"%b"}]' % (b"x" * (told["bytes"] * BATCH))
     headers = {"content-type": "application/json"}
@@ -81,6 +31,10 @@ async def bodies(told: dict[str, object]) -> float:
     return count / (time.perf_counter() - start)
 
 
-if __name__ == "__main__":
-    measure = {"link": link, "cursor": cursor, "drain": drain, "bodies": bodies}[sys.argv[1]]
-    print(asyncio.run(measure(json.loads(sys.argv[2]))))
+def run(measures: Mapping[str, Callable[[Told], Awaitable[float]]]) -> None:
+    """Print the rate that the command line asks for."""
+
+    async def measured() -> float:
+        return await {**measures, "bodies": bodies}[sys.argv[1]](json.loads(sys.argv[2]))
+
+    print(asyncio.run(measured()))

@@ -133,11 +133,11 @@ def shown(sync: dict[str, int]) -> str:
     return "".join(f", {name} {value}" for name, value in sync.items())
 
 
-def speed(what: str, ours: list[float], others: list[float], name: str, least: float) -> Line:
-    """A rate beside another one of the same rounds."""
+def speed(what: str, ours: list[float], others: list[float], name: str, least: float | None) -> Line:
+    """A rate beside another one of the same rounds; it is to be at least so many times as high."""
     ratio = statistics.median(one / other for one, other in zip(ours, others, strict=True))
     figure = f"{statistics.median(ours):,.0f} = {ratio:.2f} x {name} ({statistics.median(others):,.0f})"
-    return Line(what, figure, f">= {least} x", ratio >= least)
+    return Line(what, figure) if least is None else Line(what, figure, f">= {least} x", ratio >= least)
 
 
 def memory(what: str, measure: Callable[[int], float], large: int) -> Line:

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import requests
 from measure import HERE, ROWS, Counter, Line, finished, rate, wait_for
-from mysql import shop
-from orders import PASSWORD, USER, MariaDB, create, insert, server
+from mysql import PASSWORD, USER, Shop, server
 
 BATCH = 1000
 AS_MYSQL = {"version": "5.7.19-log"}
@@ -81,9 +80,9 @@ def dlt(told: dict[str, str]) -> None:
 
 
 @contextmanager
-def running_peer(name: str, database: MariaDB, counter: Counter, directory: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_peer(name: str, database: Shop, counter: Counter, directory: str) -> Iterator[subprocess.Popen[bytes]]:
     """One of them as a process, which ends with the block; what it says goes to a file."""
-    told = json.dumps({"port": database.port, "url": counter.url, "directory": directory})
+    told = json.dumps({"port": database.running.port, "url": counter.url, "directory": directory})
     with (Path(directory) / "log").open("ab") as log:
         process = subprocess.Popen([sys.executable, str(HERE / "peers.py"), name, told], stdout=log, stderr=log)
     try:
@@ -93,31 +92,31 @@ def running_peer(name: str, database: MariaDB, counter: Counter, directory: str)
         process.wait()
 
 
-def dlt_rates(database: MariaDB) -> dict[str, float]:
+def dlt_rates(database: Shop) -> dict[str, float]:
     """Its one run, counted from its start: it has read everything before it sends the first row."""
-    create(database, ROWS)
-    with shop(database) as (counter, _agent), tempfile.TemporaryDirectory() as directory:
+    database.create(ROWS)
+    with database.shop() as (counter, _agent), tempfile.TemporaryDirectory() as directory:
         started = time.monotonic()
         with running_peer("dlt", database, counter, directory) as process:
             finished(process)
         return {"dlt, snapshot": ROWS / (float(str(counter.ask("report")["last"])) - started)}
 
 
-def debezium_rates(database: MariaDB) -> dict[str, float]:
+def debezium_rates(database: Shop) -> dict[str, float]:
     """A snapshot; then, of a small table, a snapshot and the backlog behind it."""
     rates = {}
-    create(database, ROWS)
-    with shop(database) as (counter, _agent), tempfile.TemporaryDirectory() as directory:
+    database.create(ROWS)
+    with database.shop() as (counter, _agent), tempfile.TemporaryDirectory() as directory:
         with running_peer("debezium", database, counter, directory):
             wait_for(counter, ROWS, 300)
         rates["Debezium, snapshot"] = rate(counter)
     for size in (1000, 1):
-        create(database)
-        with shop(database) as (counter, _agent), tempfile.TemporaryDirectory() as directory:
+        database.create()
+        with database.shop() as (counter, _agent), tempfile.TemporaryDirectory() as directory:
             with running_peer("debezium", database, counter, directory):
                 wait_for(counter, 1, 120)
                 time.sleep(5)  # until it has kept where it is
-            insert(database, 2, ROWS, size)
+            database.insert(2, ROWS, size)
             counter.ask("mark")
             with running_peer("debezium", database, counter, directory):
                 wait_for(counter, ROWS, 300)

@@ -3,7 +3,7 @@
 Every figure is a ratio or a median taken on this machine in this run; a missed
 target is printed as missed. ``ROWS``, ``LARGE`` and ``ROUNDS`` in the environment change the
 sizes, and ``PEERS=1`` sets other programs beside the agent where they are installed.
-On the command line: the names of sources (``mysql``) or of parts (``snapshot``, ``mysql-snapshot``).
+On the command line: the names of sources (``mysql``, ``postgres``) or of parts (``snapshot``, ``mysql-snapshot``).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import sys
 
 import mysql
 import peers
+import postgres
 import sqlite
 from measure import ROWS, report
 
 SOURCES = {
     "sqlite": (f"SQLite, {ROWS:,} rows of {len(sqlite.COLUMNS)} columns", sqlite.PARTS),
     "mysql": (f"MariaDB, {ROWS:,} rows of {len(mysql.COLUMNS)} columns", {**mysql.PARTS, "mysql-peers": peers.peers}),
+    "postgres": (f"PostgreSQL, {ROWS:,} rows of {len(postgres.COLUMNS)} columns", postgres.PARTS),
 }
 
 

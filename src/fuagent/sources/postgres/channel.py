@@ -22,6 +22,10 @@ from fuagent.sources.postgres import faults
 from fuagent.wire.postgres import frames
 
 _PIECE = 1 << 20
+_PLENTY = 1 << 18
+"""Bytes that are waited for while there is more than can be taken at once."""
+_MOMENT = 0.005
+"""Seconds in which they come, or else the server has no more for now."""
 _LENGTH = struct.Struct(">I")
 _HEADS = re.compile(rb"\nd[\0-\xff]{4}")
 """The head of a frame behind the line of the one before: no line of COPY's text has its end anywhere else."""
@@ -113,6 +117,8 @@ class Plain:
         self._where = where
         self._socket = socket.socket(fileno=os.dup(connection.socket))
         self._socket.setblocking(False)
+        self._plenty = False
+        """Whether so much comes that it is taken in few large pieces: see :meth:`_gather`."""
         self._rest = b""
         self._pieces: list[bytes] = []
         """What came behind the rest, until a frame is whole: a large one is put together once."""
@@ -186,8 +192,11 @@ class Plain:
 
     async def _piece(self, within: float) -> bytes:
         try:
+            if self._plenty:
+                await self._gather()
             async with asyncio.timeout(within):
                 data = await asyncio.get_running_loop().sock_recv(self._socket, _PIECE)
+            self._expect(plenty=len(data) >= _PLENTY // 2)
         except TimeoutError:
             raise TryAgainError(f"the server sent nothing for {within:g} s", where=self._where) from None
         except OSError as error:
@@ -196,8 +205,21 @@ class Plain:
             raise TryAgainError("the server closed the connection", where=self._where)
         return data
 
+    async def _gather(self) -> None:
+        """Let the server fill the socket while nothing is read: both sides are woken more rarely, and it goes faster."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MOMENT):
+                await ready(self._socket.fileno())
+
+    def _expect(self, *, plenty: bool) -> None:
+        if plenty != self._plenty:
+            self._plenty = plenty
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _PLENTY if plenty else 1)
+
     def close(self) -> None:
-        """See :class:`Channel`."""
+        """See :class:`Channel`. What libpq reads next on the same socket may be little."""
+        with suppress(OSError):
+            self._expect(plenty=False)
         self._socket.close()
 
 

@@ -203,6 +203,19 @@ async def test_lines_of_any_length_are_told_apart(opened, postgres_database, add
     )
 
 
+async def test_what_follows_a_large_copy_is_answered_at_once(opened, postgres_database, address):
+    """Waiting for large pieces ends with the rows: an answer of some bytes is not waited for in vain."""
+    postgres_database.execute("CREATE TABLE t (id int, note text)")
+    link = await opened(address(postgres_database, tls=Tls.OFF))
+    async with asyncio.timeout(20):
+        for size in (400_000, 20_000_000):
+            async for _ in link.copy(
+                f"COPY (SELECT repeat('x', 100) FROM generate_series(1, {size // 100})) TO STDOUT"
+            ):
+                pass
+            assert await link.one("SELECT 1") == (1,)
+
+
 async def test_a_refused_copy_leaves_the_connection_usable(opened, postgres_database, address):
     """Before its first row, or in the middle."""
     postgres_database.execute("CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(-90000, 0)")
