@@ -174,7 +174,7 @@ class LogReader:
         """The transaction under way has ended, with all that came until here."""
         run = self._run
         timed = run is not None and run.version.encoder is not None and run.version.encoder.facts & _TIMED
-        facts = self._facts()
+        facts = self._facts() if timed else None
         self._commit = 0
         self._reach(position)
         if timed or self._loss or (run is not None and len(run) >= self._chunk):
