@@ -28,7 +28,8 @@ test-versions: venv-dev ## Run what reads from PostgreSQL with VERSIONS="12 13 1
 	@scripts/postgres-versions $(VERSIONS)
 	@failed=""; for major in $${VERSIONS:-12 13 14 15 16 17 18}; do echo "PostgreSQL $$major:"; \
 		POSTGRES_BIN=.cache/postgres/$$major/native/bin $(python) -m pytest -q \
-		tests/unit/harness/test_harness_postgres.py tests/unit/sources/postgres $(ARGS) || failed="$$failed $$major"; done; \
+		tests/unit/harness/test_harness_postgres.py tests/unit/sources/postgres \
+		tests/unit/sources/test_postgres_suite.py $(ARGS) || failed="$$failed $$major"; done; \
 		[ -z "$$failed" ] || { echo "Failed with PostgreSQL$$failed" >&2; exit 1; }
 
 check: venv-dev ## Lint, format, types, structure, and whether generated pages are fresh

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import pwd
 import select
@@ -33,6 +34,7 @@ from typing import Any, Self
 
 import psutil
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from harness.mariadb import free_port
@@ -113,6 +115,26 @@ def program(name: str, folder: Path | None = None) -> str | None:
         return shutil.which(name, path=str(Path(chosen).resolve()))
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     return shutil.which(name, path=":".join([*map(str, installed), os.environ.get("PATH", "")]))
+
+
+@functools.cache
+def installed() -> int:
+    """The major version of the server that tests get, such as 15; 0 where there is none."""
+    found = program("postgres")
+    if found is None:
+        return 0
+    told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(told.split()[2].partition(".")[0])
+
+
+def since(major: int) -> pytest.MarkDecorator:
+    """Leaves a test, or a case of one, to servers of this major version and later."""
+    return pytest.mark.skipif(installed() < major, reason=f"needs PostgreSQL {major} or later")
+
+
+def before(major: int) -> pytest.MarkDecorator:
+    """Leaves a test, or a case of one, to servers older than this major version."""
+    return pytest.mark.skipif(installed() >= major, reason=f"needs PostgreSQL before {major}")
 
 
 def account() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fuagent.encode.shown import shown
-from fuagent.errors import FuagentError, LostPlaceError
+from fuagent.errors import LostPlaceError
 from fuagent.model import Anchor, Place, Rows
 from fuagent.sources.address import Address
 from fuagent.sources.postgres import places, slots
@@ -64,8 +64,7 @@ class Finder:
             raise LostPlaceError(f"replication slot {shown(self.slot)} is gone", where=self.link.where)
         if found.lost:
             what = f"replication slot {shown(self.slot)} is of no use any more: {shown(found.lost)}"
-            fix = "raise max_slot_wal_keep_size, so that the server keeps its log for longer than any outage"
-            raise LostPlaceError(what, where=self.link.where, fix=fix)
+            raise LostPlaceError(what, where=self.link.where, fix=found.fix)
         return found
 
     async def oldest(self, above: int) -> Place:
@@ -105,7 +104,7 @@ class Finder:
         commands = await Commands.open(self.address)
         try:
             [(_, history)] = await commands.rows(f"TIMELINE_HISTORY {self.server.timeline}")
-        except FuagentError:
+        except LostPlaceError:  # the server has no such file
             history = b""
         finally:
             await commands.close()

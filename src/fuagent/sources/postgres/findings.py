@@ -19,7 +19,7 @@ _DECODES_IN_RECOVERY = 160_000
 _LIMITS = 130_000
 """From this version on the log that a slot may keep can be limited."""
 _CHECKS_GENERATED = 180_000
-"""From this version on an UPDATE fails where the old row would have generated columns that are not published."""
+"""From this version on an UPDATE fails where the old row has generated columns that are not published."""
 _LONG = 60
 """Seconds after which an open transaction is worth a word."""
 _MANY = 10_000
@@ -250,14 +250,16 @@ def _identity(where: str, server: Server, one: Layout) -> Iterator[Finding]:
             "its old rows would come with NULL where they have values."
         )
         yield Finding(Level.ERROR, where, what, _sql(fix))
-    if one.generated and (one.identity == "f" or set(one.held) & set(one.generated)):
-        new = server.version >= _CHECKS_GENERATED
-        then = fails if new else "from version 18 on every UPDATE and DELETE of it would fail"
+    for what, fix in one.generated_faults():
+        yield Finding(Level.ERROR, where, f"table {label} {what}.", f"{_sql(fix)}.")
+    if one.full and one.generated and server.version < _CHECKS_GENERATED:
         yield Finding(
-            Level.ERROR if new else Level.WARNING,
+            Level.WARNING,
             where,
-            f"the replica identity of table {label} takes in generated columns, which the log does not hold: {then}.",
-            f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT; with a primary key of columns that are not generated.",
+            f"old rows of table {label} have generated columns: once the server is of version 18, every UPDATE and DELETE "
+            "of it fails until the publication holds them.",
+            "Start the sync right after such an upgrade, which sees to it; or ALTER PUBLICATION … SET "
+            "(publish_generated_columns = stored); there.",
         )
 
 
@@ -269,7 +271,7 @@ def _shape(where: str, one: Layout) -> Iterator[Finding]:
         yield Finding(Level.WARNING, where, what, fix)
     if one.generated:
         names = shown(", ".join(one.generated))
-        what = f"generated columns of table {label} are left out, since the log does not hold them: {names}."
+        what = f"generated columns of table {label} are left out, of the snapshot as of changes: {names}."
         yield Finding(Level.WARNING, where, what, "Work them out at the service.")
     for leaf in one.leaves:
         if not leaf.logged:

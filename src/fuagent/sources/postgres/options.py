@@ -30,4 +30,10 @@ class Options(ServerOptions):
         pattern="^[a-z0-9_]{1,63}$",
         description="Name of the replication slot. Not set: as the publication's own.",
     )
+    failover: bool = Field(
+        default=True,
+        description="Whether a standby may keep a copy of the replication slot (PostgreSQL 17 and later), so that the "
+        "sync goes on when it is promoted. The standby needs `sync_replication_slots`; a server without one is none "
+        "the worse for it.",
+    )
     chunk_rows: int = Field(default=1000, ge=1, le=100_000, description="Rows encoded in one go.")

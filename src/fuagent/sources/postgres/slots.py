@@ -20,6 +20,7 @@ from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.sources.address import Address
 from fuagent.sources.postgres.columns import quote, quoted
+from fuagent.sources.postgres.dump import Commands
 from fuagent.sources.postgres.link import Link
 from fuagent.sources.postgres.tables import Layout
 from fuagent.wire.postgres import lsn
@@ -31,6 +32,8 @@ WAIT_FOR = 60.0
 _VIA_ROOT = 130_000
 _LISTS = 150_000
 _FAILOVER = 170_000
+_GENERATED = 180_000
+"""From this version on generated columns can be published, and have to be where old rows are whole."""
 _STATEMENT = 4000
 """Characters of a statement that are shown."""
 
@@ -46,6 +49,27 @@ def name_of(agent_id: str, sync: str) -> str:
 
 # ------------------------------------------------------------------ slots
 
+_TAKEN = "wal_removed"
+_INVALID = {
+    _TAKEN: (
+        "the server took its log away, of which it keeps no more than max_slot_wal_keep_size",
+        "raise max_slot_wal_keep_size, so that the server keeps its log for longer than any outage",
+    ),
+    "idle_timeout": (
+        "nobody read it for longer than idle_replication_slot_timeout",
+        "raise idle_replication_slot_timeout above any outage, or set it to 0; max_slot_wal_keep_size protects the disk",
+    ),
+    "rows_removed": (
+        "the standby has removed rows of its catalogue that are needed to read the log",
+        "set hot_standby_feedback = on, and primary_slot_name, at the standby",
+    ),
+    "wal_level_insufficient": (
+        "wal_level was not logical for a while",
+        "keep wal_level = logical, at the primary too",
+    ),
+}
+"""pg_replication_slots.invalidation_reason → what happened, and what avoids it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -57,10 +81,14 @@ class Slot:
     """Who reads it."""
     lost: str
     """Why nothing can be read from it any more; empty where it can."""
+    fix: str
+    """What avoids that; likewise."""
     retained: int
     """Bytes of the log it keeps."""
     room: int | None
     """Bytes until the server takes the log away from it; None where it never does, or does not say."""
+    failover: bool | None
+    """Whether standbys may keep a copy; None where that cannot be chosen: before version 17, and at a standby."""
 
 
 async def slot(link: Link, name: str) -> Slot | None:
@@ -70,7 +98,9 @@ async def slot(link: Link, name: str) -> Slot | None:
         HaltSyncError: the name is taken by a slot of another kind or database.
     """
     status = "s.wal_status, s.safe_wal_size" if link.version >= _VIA_ROOT else "NULL, NULL"
-    reason = "s.invalidation_reason" if link.version >= _FAILOVER else "NULL"
+    reason = "NULL, NULL"
+    if link.version >= _FAILOVER:
+        reason = "s.invalidation_reason, CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN s.failover END"
     row = await link.one(
         "SELECT s.confirmed_flush_lsn::pg_catalog.text, s.active_pid, s.plugin = 'pgoutput' AND s.database = "  # noqa: S608 - constants
         f"pg_catalog.current_database(), {status}, {reason}, pg_catalog.pg_wal_lsn_diff(CASE WHEN "
@@ -80,19 +110,30 @@ async def slot(link: Link, name: str) -> Slot | None:
     )
     if row is None:
         return None
-    confirmed, pid, ours, state, room, why, retained = row
+    confirmed, pid, ours, state, room, why, failover, retained = row
     if not ours:
         raise HaltSyncError(
             f"replication slot {shown(name)} is of another database or kind",
             where=link.where,
             fix="name another one under driver_params.slot",
         )
-    lost = str(why or "the server took its log away") if state == "lost" or why else ""
-    return Slot(lsn.number(confirmed) if confirmed else 0, pid, lost, int(retained or 0), room)
+    lost, fix = _invalid(why or _TAKEN) if state == "lost" or why else ("", "")
+    place = lsn.number(confirmed) if confirmed else 0
+    return Slot(place, pid, lost, fix, int(retained or 0), room, failover)
 
 
-async def make_slot(address: Address, beside: Link, name: str) -> None:
+def _invalid(reason: str) -> tuple[str, str]:
+    what, fix = _INVALID.get(
+        reason, ("the server has invalidated it", "see what the server's manual says of that reason")
+    )
+    return f"{reason}, {what}", fix
+
+
+async def make_slot(address: Address, beside: Link, name: str, *, failover: bool) -> None:
     """Make the slot. It waits for the end of every transaction that is open now.
+
+    With ``failover`` a standby may keep a copy of it, from version 17 on
+    (https://www.postgresql.org/docs/current/logicaldecoding-explanation.html, replication slot synchronization).
 
     Raises:
         TryAgainError: they did not end in time; the oldest is named.
@@ -100,8 +141,9 @@ async def make_slot(address: Address, beside: Link, name: str) -> None:
     """
     link = await Link.open(address)
     try:
-        failover = link.version >= _FAILOVER and not (await link.rows("SELECT pg_catalog.pg_is_in_recovery()"))[0][0]
-        rest = ", false, false, true" if failover else ""
+        if failover and link.version >= _FAILOVER:
+            [(failover,)] = await link.rows("SELECT NOT pg_catalog.pg_is_in_recovery()")
+        rest = ", false, false, true" if failover and link.version >= _FAILOVER else ""
         query = f"SELECT pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput'{rest})"
         await link.rows(query, (name,), within=WAIT_FOR)
     except TryAgainError as error:
@@ -152,6 +194,8 @@ class Publication:
     operations: bool
     """Whether it publishes all four of them."""
     via_root: bool
+    generated: bool
+    """Whether generated columns keep nobody from updating a table: before version 18 they never do."""
     tables: Mapping[int, tuple[str, ...] | None]
     """OIDs of the tables → the columns published, None for all of them."""
     filtered: frozenset[int]
@@ -167,15 +211,16 @@ class Publication:
 async def publication(link: Link, name: str) -> Publication | None:
     """The publication of this name; None where there is none."""
     root = "p.pubviaroot" if link.version >= _VIA_ROOT else "false"
+    generated = "p.pubgencols = 's'" if link.version >= _GENERATED else "true"
     row = await link.one(
-        f"SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, {root}, p.puballtables, "  # noqa: S608 - constants
+        f"SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, {root}, {generated}, p.puballtables, "  # noqa: S608 - constants
         "pg_catalog.pg_has_role(p.pubowner, 'USAGE'), pg_catalog.obj_description(p.oid, 'pg_publication') "
         "FROM pg_catalog.pg_publication p WHERE p.pubname = %s",
         (name,),
     )
     if row is None:
         return None
-    _, operations, via_root, every, ours, comment = row
+    _, operations, via_root, gives_generated, every, ours, comment = row
     lists = "t.attnames::pg_catalog.text[], t.rowfilter IS NOT NULL" if link.version >= _LISTS else "NULL, false"
     tables = await link.rows(
         f"SELECT c.oid, {lists}, r.prrelid IS NULL FROM pg_catalog.pg_publication_tables t "  # noqa: S608 - constants
@@ -189,6 +234,7 @@ async def publication(link: Link, name: str) -> Publication | None:
     return Publication(
         operations,
         via_root,
+        gives_generated,
         {oid: tuple(names) if names else None for oid, names, _, _ in tables},
         frozenset(oid for oid, _, some, _ in tables if some),
         _marked(comment),
@@ -217,6 +263,12 @@ def kept_back(name: str, found: Publication, tables: Sequence[Layout]) -> Iterat
             "publishes partitions under their own names",
             f"ALTER PUBLICATION {quoted_name} SET (publish_via_partition_root = true)",
         )
+    whole = [one for one in tables if one.full and one.generated]
+    if whole and not found.generated and not found.ours:
+        yield (
+            f"leaves out generated columns, so that no row of table {shown(whole[0].table.label)} can be updated or deleted",
+            f"ALTER PUBLICATION {quoted_name} SET (publish_generated_columns = stored)",
+        )
     for one in tables:
         columns = found.tables.get(one.oid)
         lacking = columns is not None and not {each.column.name for each in one.columns} <= set(columns)
@@ -229,10 +281,16 @@ def kept_back(name: str, found: Publication, tables: Sequence[Layout]) -> Iterat
 
 
 def statement(name: str, tables: Sequence[Layout], version: int) -> str:
-    """What makes the publication."""
+    """What makes the publication.
+
+    Generated columns are not sent, and yet they are published: or else a table with REPLICA IDENTITY FULL that has
+    one, or gets one some day, could not be updated any more.
+    """
     named = ", ".join(_member(one) for one in tables)
-    root = " WITH (publish_via_partition_root = true)" if version >= _VIA_ROOT else ""
-    return f"CREATE PUBLICATION {quote(name)} FOR TABLE {named}{root}"
+    options = ["publish_via_partition_root = true"] if version >= _VIA_ROOT else []
+    options += ["publish_generated_columns = stored"] if version >= _GENERATED else []
+    given = f" WITH ({', '.join(options)})" if options else ""
+    return f"CREATE PUBLICATION {quote(name)} FOR TABLE {named}{given}"
 
 
 def _member(one: Layout) -> str:
@@ -248,6 +306,7 @@ class Keeper:
     link: Link
     publication: str
     slot: str
+    failover: bool = True
 
     async def prepare(self, tables: Sequence[Layout], *, mend: bool) -> None:
         """Publication and slot for these tables.
@@ -260,7 +319,7 @@ class Keeper:
         found, kept = await publication(link, self.publication), await slot(link, self.slot)
         loss = self._loss(found, kept, tables)
         if loss and not mend:
-            raise LostPlaceError(loss, where=link.where)
+            raise LostPlaceError(loss, where=link.where, fix=kept.fix if kept else "")
         if kept is not None and (kept.lost or found is None):
             await drop_slot(link, self.slot)
             kept = None
@@ -270,7 +329,9 @@ class Keeper:
             self._proven(found, tables)
             await self._adapt(found, tables)
         if kept is None:
-            await make_slot(self.address, link, self.slot)
+            await make_slot(self.address, link, self.slot, failover=self.failover)
+        elif kept.failover not in (None, self.failover):
+            await self._alter_slot()
         await self._mark(found, tables)
 
     def _loss(self, found: Publication | None, kept: Slot | None, tables: Sequence[Layout]) -> str:
@@ -302,6 +363,9 @@ class Keeper:
     async def _adapt(self, found: Publication, tables: Sequence[Layout]) -> None:
         """Take in what is new, and out what the sync follows no more: its owners may have dropped its key."""
         name, wanted = quote(self.publication), {one.oid for one in tables}
+        if found.ours and not found.generated:
+            # Made before version 18. First of all: the tables that are taken in may need it.
+            await self.link.rows(f"ALTER PUBLICATION {name} SET (publish_generated_columns = stored)")
         new = [_member(one) for one in tables if one.oid not in found.tables]
         if new:
             what = f"publication {shown(self.publication)} lacks tables, and the account may not add them"
@@ -315,6 +379,19 @@ class Keeper:
             )
             named = ", ".join(f"{quote(schema)}.{quote(table)}" for schema, table in names)
             await self.link.attempt(f"ALTER PUBLICATION {name} DROP TABLE {named}")
+
+    async def _alter_slot(self) -> None:
+        """Have standbys keep a copy of the slot, or no more. It loses nothing by it.
+
+        Raises:
+            TryAgainError: it is being read.
+        """
+        commands = await Commands.open(self.address)
+        try:
+            wanted = "true" if self.failover else "false"
+            await commands.rows(f"ALTER_REPLICATION_SLOT {quote(self.slot)} (FAILOVER {wanted})")
+        finally:
+            await commands.close()
 
     async def _run(self, text: str, refused: str) -> None:
         if not await self.link.attempt(text):

@@ -87,7 +87,8 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         chosen = await self._compile(specs)
         self._usable(chosen)
         async with self._asking:
-            await slots.Keeper(self._reached, self._opened, self._publication, self._slot).prepare(chosen, mend=mend)
+            keeper = slots.Keeper(self._reached, self._opened, self._publication, self._slot, self._options.failover)
+            await keeper.prepare(chosen, mend=mend)
         self._versions = Versions(self._specs, chosen)
 
     def _usable(self, chosen: Sequence[Layout]) -> None:
@@ -118,6 +119,8 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
                     where=self._opened.where,
                     fix="give it a primary key, or ALTER TABLE … REPLICA IDENTITY FULL",
                 )
+            for what, fix in layout.generated_faults():
+                raise HaltSyncError(f"table {shown(layout.table.label)} {what}", where=self._opened.where, fix=fix)
 
     # ------------------------------------------------------------ places
 

@@ -6,13 +6,13 @@ under its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fuagent.encode.shown import shown
 from fuagent.model import Table
-from fuagent.sources.postgres.columns import Declared, declared
+from fuagent.sources.postgres.columns import Declared, declared, quoted
 from fuagent.sources.postgres.link import Link
 from fuagent.sources.selection import PARTITION, VIEW, Listing, Name
 from fuagent.wire.postgres.types import Type
@@ -49,6 +49,8 @@ class Layout:
     """The columns of an old row that the log holds."""
     generated: tuple[str, ...] = ()
     """Those that the server works out: in no snapshot and no event."""
+    virtual: bool = False
+    """Whether one of them is worked out when it is read (version 18): it can be in no publication."""
     leaves: tuple[Leaf, ...] = field(default=(), compare=False)
     """The partitions of a partitioned table; they come and go."""
     inherited: bool = field(default=False, compare=False)
@@ -56,6 +58,25 @@ class Layout:
     owner: str = field(default="", compare=False)
     estimate: int | None = field(default=None, compare=False)
     """About how many rows there are; None where nobody has counted."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the log holds whole old rows, and so generated columns too, of the table or of a partition."""
+        return "f" in {self.identity, *(leaf.identity for leaf in self.leaves)}
+
+    def generated_faults(self) -> Iterator[tuple[str, str]]:
+        """What stands in the way of following it for its generated columns' sake, and what mends it."""
+        table = shown(quoted(self.name))
+        if self.full and self.virtual:
+            yield (
+                "is REPLICA IDENTITY FULL and has virtual generated columns: once published, it can be updated no more",
+                f"ALTER TABLE {table} REPLICA IDENTITY DEFAULT, with a primary key; or make them STORED",
+            )
+        elif not self.full and not set(self.generated).isdisjoint(self.held):
+            yield (
+                "is known in the log by generated columns, which are not sent: nobody could tell its rows apart",
+                f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX …, one of columns that are not generated",
+            )
 
     @property
     def uneven(self) -> tuple[Leaf, ...]:
@@ -106,8 +127,8 @@ class _Facts:
     identity: str
     owner: str
     estimate: int | None
-    columns: list[tuple[str, int, int, bool, bool]] = field(default_factory=list)
-    """Name, type, modifier, whether it is never NULL, whether it is generated."""
+    columns: list[tuple[str, int, int, bool, str]] = field(default_factory=list)
+    """Name, type, modifier, whether it is never NULL; pg_attribute.attgenerated: s (stored), v (virtual) or nothing."""
     primary: tuple[str, ...] = ()
     deferred: bool = False
     """Whether the primary key is looked at only when a transaction ends: the log does not tell rows apart by it then."""
@@ -117,25 +138,30 @@ class _Facts:
     inherited: bool = False
 
 
+# Where nobody has counted, reltuples is -1 from version 14 on, and before that 0 as for an empty table.
+_COUNTED = (
+    "CASE WHEN c.reltuples > 0 OR c.reltuples = 0 AND (c.relpages > 0 OR "
+    "pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 140000) THEN c.reltuples::pg_catalog.int8 END"
+)
 _CLASSES = (
-    "SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.relreplident::pg_catalog.text, "
-    "pg_catalog.pg_get_userbyid(c.relowner), CASE WHEN c.reltuples >= 0 THEN c.reltuples::pg_catalog.int8 END, "
+    "SELECT c.oid, n.nspname, c.relname, c.relkind::pg_catalog.text, c.relreplident::pg_catalog.text, "  # noqa: S608 - constants
+    f"pg_catalog.pg_get_userbyid(c.relowner), {_COUNTED}, "
     "EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "JOIN ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[])) AS w(schema, name) "
     "ON w.schema = n.nspname AND w.name = c.relname WHERE c.relkind IN ('r', 'p')"
 )
 _LEAVES = (
-    "SELECT w.oid, n.nspname, c.relname, c.relreplident::pg_catalog.text, c.relreplident = 'f' OR EXISTS (SELECT FROM "
+    "SELECT w.oid, n.nspname, c.relname, c.relreplident::pg_catalog.text, c.relreplident = 'f' OR EXISTS (SELECT FROM "  # noqa: S608 - constants
     "pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND "
     "CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END), "
-    "c.relkind = 'r' AND c.relpersistence = 'p', CASE WHEN c.reltuples >= 0 THEN c.reltuples::pg_catalog.int8 END "
+    f"c.relkind = 'r' AND c.relpersistence = 'p', {_COUNTED} "
     "FROM pg_catalog.unnest(%s::pg_catalog.oid[]) AS w(oid), pg_catalog.pg_partition_tree(w.oid) t "
     "JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE t.isleaf ORDER BY w.oid, n.nspname, c.relname"
 )
 _COLUMNS = (
-    "SELECT attrelid, attname, atttypid, atttypmod, attnotnull, attgenerated <> '' FROM pg_catalog.pg_attribute "
+    "SELECT attrelid, attname, atttypid, atttypmod, attnotnull, attgenerated::pg_catalog.text FROM pg_catalog.pg_attribute "
     "WHERE attrelid = ANY(%s::pg_catalog.oid[]) AND attnum > 0 AND NOT attisdropped ORDER BY attrelid, attnum"
 )
 _INDEXES = (
@@ -228,6 +254,7 @@ def _layout(name: Name, facts: _Facts, known: dict[int, Type], home: str) -> Lay
         facts.identity,
         _held(facts),
         generated,
+        "v" in {made for *_, made in facts.columns},
         tuple(facts.leaves),
         facts.inherited,
         facts.owner,

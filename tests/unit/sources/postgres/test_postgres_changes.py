@@ -4,12 +4,12 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from postgres_following import following, gather, plain, prepared, session, standing, unopened
+from postgres_following import following, gather, pictured, plain, prepared, session, standing, stored, unopened
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Anchor, Deletes, Place
 from fuagent.sources.postgres import places
-from harness.postgres import USER
+from harness.postgres import USER, before, since
 
 LARGE = "x" * 20_000
 
@@ -217,6 +217,7 @@ async def test_generated_columns_are_left_out_everywhere(postgres_database):
         assert plain(await gather(source, place)) == [{"id": 2, "a": 2, "b": None}]
 
 
+@since(13)
 async def test_partitions_come_under_one_name(postgres_database):
     """New ones too."""
     postgres_database.create("t", "id int PRIMARY KEY) PARTITION BY RANGE (id")
@@ -233,6 +234,27 @@ async def test_partitions_come_under_one_name(postgres_database):
         rows = await gather(source, place)
 
     assert [(one.table, row["id"]) for one in rows for row in plain([one])] == [("t", 2), ("t", 12)]
+
+
+@before(13)
+async def test_partitions_come_under_their_own_names(postgres_database):
+    """Each is a table; one that another took in is none of the sync's."""
+    postgres_database.create("t", "id int PRIMARY KEY) PARTITION BY RANGE (id")
+    for number in range(3):
+        bounds = f"FROM ({number}0) TO ({number + 1}0)"
+        postgres_database.execute(f"CREATE TABLE t{number} PARTITION OF t FOR VALUES {bounds}")
+        postgres_database.own(f"t{number}")
+    postgres_database.execute("INSERT INTO t VALUES (1), (11), (21)")
+    async with following(postgres_database, "t0", "t1") as source:
+        picture = await pictured(source)
+        session(postgres_database, "INSERT INTO t VALUES (2), (12), (22)", "UPDATE t SET id = id + 5 WHERE id < 20")
+        rows = await gather(source, picture.place)
+
+    assert [row["id"] for row in stored(picture)] == [1, 11]
+    assert [(one.table, row["id"]) for one in rows for row in plain([one])] == [
+        *(("t0", 2), ("t1", 12)),
+        *((table, key) for table, keys in (("t0", (6, 7)), ("t1", (16, 17))) for key in keys),
+    ]
 
 
 # ------------------------------------------------------------------ the slot
