@@ -121,6 +121,46 @@ async def test_a_primary_that_waits_for_its_standby_is_never_ahead_of_it(pair):
     assert plain(rows) == [row for row in copy.database().rows("t") if row["id"] > key]
 
 
+@since(16)
+async def test_a_standby_is_followed(private_postgres):
+    """Where its primary holds the publication: nothing is written to the standby but its own slot."""
+    primary = private_postgres()
+    primary.execute("SELECT pg_create_physical_replication_slot('standby')")
+    database = primary.database()
+    database.create("t", "id int PRIMARY KEY")
+    copy = private_postgres(standby_of=primary, primary_slot_name="standby", hot_standby_feedback="on")
+    source = unopened(copy.database(), "t", publication="p")
+    await source.open()
+    with pytest.raises(HaltSyncError, match="no publication of the tables") as raised:
+        await prepared(source)
+    database.execute(raised.value.fix.partition("run: ")[2])
+    copy.wait_for(primary.lsn())
+    said = [one for one in await source.check() if one.level is Level.ERROR]
+    await nudged(primary, prepared(source))
+    place = await standing(source)
+    database.execute("INSERT INTO t VALUES (1)")
+    copy.wait_for(primary.lsn())
+    rows = await gather(source, place)
+    await source.close()
+
+    assert said == []
+    assert plain(rows) == [{"id": 1}]
+    assert NAME in [slot["slot_name"] for slot in copy.slots()]
+    assert NAME not in [slot["slot_name"] for slot in primary.slots()]
+
+
+async def nudged(primary, making):
+    """Have a standby's slot made: it waits for a word of the primary's, which else takes 15 seconds."""
+    task = asyncio.ensure_future(making)
+
+    def made():
+        primary.execute("SELECT pg_log_standby_snapshot()")
+        return task.done()
+
+    await until(made)
+    await task
+
+
 @since(17)
 async def test_copies_of_a_slot_are_as_they_are_chosen(private_postgres):
     """When it is made, and later without its being made anew: the place stays."""
