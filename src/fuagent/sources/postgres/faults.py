@@ -173,6 +173,12 @@ def said(state: str, message: str, where: str) -> FuagentError:
         )
     if state == "55000" and any(sign in message for sign in _LOST):
         return LostPlaceError("the replication slot is of no use any more", where=where, fix=_KEEP)
+    if state == "55000" and "for logical decoding" in message:
+        return TryAgainError(
+            "the server is a standby, and its replication slot a copy of the primary's",
+            where=where,
+            fix="name the primary in endpoint; it goes on by itself once this server is promoted",
+        )
     told = _BY_STATE.get(state) or _BY_CLASS.get(state[:2])
     if told is None:
         return HaltSyncError(

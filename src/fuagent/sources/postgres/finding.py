@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fuagent.encode.shown import shown
-from fuagent.errors import LostPlaceError
+from fuagent.errors import LostPlaceError, TryAgainError
 from fuagent.model import Anchor, Place, Rows
 from fuagent.sources.address import Address
 from fuagent.sources.postgres import places, slots
@@ -80,6 +80,7 @@ class Finder:
 
         Raises:
             LostPlaceError: it is not in this log, or nothing proves that it is.
+            TryAgainError: a standby is behind it, as one is for a while that takes over.
         """
         spot = places.read(place.position)
         if spot.system != self.server.system:
@@ -95,6 +96,11 @@ class Finder:
                 where=self.link.where,
             )
         if spot.lsn > await self.end():
+            if self.server.recovering:
+                what = (
+                    f"the server is a standby that has not come to the place that was read up to ({lsn.text(spot.lsn)})"
+                )
+                raise TryAgainError(what, where=self.link.where, fix="it goes on when it has, or is promoted")
             what = f"the log ends before the place that was read up to ({lsn.text(spot.lsn)}): the server was restored"
             raise LostPlaceError(what, where=self.link.where)
         return Place(self.spot(spot.lsn).text(), place.previous, place.resume_after)

@@ -141,6 +141,7 @@ async def dates(database):
         ("55006", 'replication slot "s" is active for PID 77', TryAgainError, "process 77"),
         ("55006", "object in use", TryAgainError, "is being read already"),
         ("55000", 'can no longer get changes from replication slot "s"', LostPlaceError, "no use any more"),
+        ("55000", 'cannot use replication slot "s" for logical decoding', TryAgainError, "a copy of the primary's"),
         ("55000", "something else", TryAgainError, "in use"),
         ("58P01", "requested WAL segment 00 has already been removed", LostPlaceError, "has removed the log"),
         ("53400", "all replication slots are in use", HaltSyncError, "no replication slot left"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -69,7 +70,7 @@ async def acknowledged(source, stream, key):
 
 @since(17)
 async def test_a_promoted_standby_is_followed_on(pair):
-    """Its slot goes on at the very change: nothing is lost, nothing comes twice, numbers rise, nobody takes a snapshot."""
+    """Its slot goes on at the very change: nothing is lost, nothing comes twice, numbers rise. Before, it is waited for."""
     primary, copy = pair()
     database = primary.database()
     async with following(database, "t") as source, aclosing(await streaming(source)) as stream:
@@ -77,16 +78,22 @@ async def test_a_promoted_standby_is_followed_on(pair):
     database.execute("INSERT INTO t VALUES (%s)", key + 1)
     copy.wait_for(primary.lsn())
     primary.kill()
+    spot = places.read(place.position)
+    async with following(copy.database(), "t") as source:
+        with pytest.raises(TryAgainError, match="a copy of the primary's"):
+            await gather(source, place)
+        with pytest.raises(TryAgainError, match="a standby that has not come to the place"):
+            await gather(source, replace(spot, lsn=spot.lsn + (1 << 30)).place(place.previous))
     copy.promote()
     copy.execute("INSERT INTO t VALUES (%s)", key + 2)
     async with following(copy.database(), "t") as source:
         rows = await gather(source, place)
         again = await gather(source, rows[-1].end)
 
-    before, after = places.read(place.position), places.read(rows[-1].end.position)
+    after = places.read(rows[-1].end.position)
     assert [row["id"] for row in plain(rows)] == [key + 1, key + 2]
     assert min(number for one in rows for number in one.indexes) > place.previous
-    assert (after.system, before.timeline, after.timeline) == (before.system, 1, 2)
+    assert (after.system, spot.timeline, after.timeline) == (spot.system, 1, 2)
     assert plain(again) == []
 
 
