@@ -1,8 +1,8 @@
-"""A random writer on a MariaDB database, which knows for certain what it committed.
+"""A random writer on a database, which knows for certain what it committed.
 
 Table ``w`` is captured, ``w_log`` is not. Every row of ``w`` says which version of its
-key it is, which transaction wrote it, and a checksum of that; all its other values
-follow from key and version. A key's versions only rise, also past a delete.
+key it is, which transaction wrote it, a checksum of that, and the number that its large value
+follows from; all its other values follow from key and version. A key's versions only rise, also past a delete.
 
 Each transaction first enters its number into ``w_log``. Where a connection is lost
 on the way, the writer connects anew and enters the same number once more: if that
@@ -16,17 +16,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import pymysql
-from pymysql.connections import Connection
-from pymysql.cursors import Cursor
-
-from harness.mariadb import DEADLINE, Database
-from harness.workload_table import EXTRA, FIXED, Values, values
-
-LOST = {1053, *range(1158, 1162), 1317, 1927, 2002, 2003, 2006, 2013, 2014, 2055}
-"""Numbers of errors that mean a connection is no more."""
+from harness.mariadb import DEADLINE
+from harness.workload_table import Dialect, Values, lump, values
 
 
 @dataclass
@@ -36,42 +29,63 @@ class State:
     rows: dict[int, int] = field(default_factory=dict)
     schema: dict[int, int] = field(default_factory=dict)
     """How many DDLs there had been when each row was written last."""
+    lumps: dict[int, int] = field(default_factory=dict)
+    """The number of each row's large value."""
 
     def copy(self) -> State:
-        return State(dict(self.rows), dict(self.schema))
+        return State(dict(self.rows), dict(self.schema), dict(self.lumps))
+
+
+class Change(NamedTuple):
+    """One row as it was left; a version of None is a delete."""
+
+    key: int
+    version: int | None
+    partial: bool = False
+    """Whether the log lacks a large value of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One transaction: its number, and each change in order; a version of None is a delete."""
+    """One transaction: its number, and each change in order."""
 
     tx: int
-    changes: tuple[tuple[int, int | None], ...]
+    changes: tuple[Change, ...]
 
 
 class Workload:
     """The writer. Its random choices follow from ``seed`` alone.
 
     Args:
-        database: Where the tables are made; another one can be set after a failover.
+        database: Where the tables are made.
+        dialect: What its server speaks.
+        table: The table's name.
+        first: The lowest key there will be. Those of two tables that one service gets should lie far apart.
         rows: How many rows there are at the start, and about how many there will be.
         pause: Seconds an idle gap takes at most.
-        ddl: Whether columns come and go.
-        connect: Another way to connect, for instance through a proxy.
+        linger: Seconds that one transaction of ten stays open at most before it ends.
+        ddl: Whether the table is altered.
     """
 
     def __init__(
         self,
-        database: Database,
+        database: Any,
+        dialect: Dialect,
         seed: int,
         *,
+        table: str = "w",
+        first: int = 1,
         rows: int = 200,
         pause: float = 0.0,
+        linger: float = 0.0,
         ddl: bool = True,
-        connect: Callable[[], Connection[Any]] | None = None,
     ) -> None:
         self.database = database
+        self.dialect = dialect
+        self.table = table
         self.ledger: list[Committed] = []
+        self.after: int | None = None
+        """Transactions numbered above are owed change by change: the snapshot had ended. None: no one knows."""
         self.state = State()
         self.extra: dict[str, str] = {}
         """Columns there are besides the fixed ones, and how they are declared."""
@@ -81,24 +95,24 @@ class Workload:
         self.reconnects = 0
         self._wanted = rows
         self._pause = pause
+        self._linger = linger
         self._ddl = ddl
-        self._connect_once = connect or self._connect_to_database
         self._chance = random.Random(seed)
         self._newest: dict[int, int] = {}
-        self._next_id = 1
+        self._next_id = first
+        self._next_lump = first
         self._tx = 0
-        self._changes: list[tuple[int, int | None]] = []
+        self._changes: list[Change] = []
         self._now = State()
-        self._session: Connection[Any] | None = None
+        self._session: Any = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._create()
 
     def _create(self) -> None:
-        columns = ", ".join(f"{name} {declared}" for name, declared in FIXED.items())
-        self.database.execute(f"CREATE TABLE w ({columns})")
-        self.database.execute("CREATE TABLE w_log (tx INT PRIMARY KEY, note TEXT)")
+        self.dialect.create(self.database, self.table)
+        self.database.execute(f"CREATE TABLE {self.table}_log (tx INT PRIMARY KEY, note TEXT)")
         self._transaction(lambda cursor: self._insert(cursor, self._wanted), rolled_back=False)
 
     # Running
@@ -154,7 +168,7 @@ class Workload:
         else:
             self._transaction(self._work(), rolled_back=self._chance.random() < 0.08)
 
-    def _work(self) -> Callable[[Cursor], None]:
+    def _work(self) -> Callable[[Any], None]:
         """What one transaction does."""
         kind = self._chance.random()
         if kind < 0.05:
@@ -169,54 +183,47 @@ class Workload:
 
     # Connections, and what is certain
 
-    def _connect_to_database(self) -> Connection[Any]:
-        return self.database.connect()
-
-    def _connect(self) -> Connection[Any]:
+    def _connect(self) -> Any:
         end = time.monotonic() + DEADLINE
         while self._session is None:
             try:
-                self._session = self._connect_once()
-                with self._session.cursor() as cursor:
-                    cursor.execute("SET time_zone = '+00:00'")
-            except pymysql.err.MySQLError as error:
-                if not _is_lost(error) or time.monotonic() > end:
+                self._session = self.dialect.connect(self.database)
+            except (*self.dialect.errors, OSError) as error:
+                if not self.dialect.is_lost(error) or time.monotonic() > end:
                     raise
-                self._forget_session()
                 time.sleep(0.01)
         return self._session
-
-    def _forget_session(self) -> None:
-        if self._session is not None:
-            self._session._force_close()
-            self._session = None
 
     def _close(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
 
-    def _attempt(self, action: Callable[[Cursor], None]) -> bool:
+    def _attempt(self, action: Callable[[Any], None]) -> bool:
         """Whether it was done; False when the connection was lost on the way."""
         try:
             with self._connect().cursor() as cursor:
                 action(cursor)
-        except (pymysql.err.MySQLError, OSError) as error:
-            if not _is_lost(error):
+        except (*self.dialect.errors, OSError) as error:
+            if not self.dialect.is_lost(error):
                 raise
             self.reconnects += 1
-            self._forget_session()
+            if self._session is not None:
+                self.dialect.forget(self._session)
+                self._session = None
             return False
         return True
 
-    def _transaction(self, work: Callable[[Cursor], None], *, rolled_back: bool) -> None:
+    def _transaction(self, work: Callable[[Any], None], *, rolled_back: bool) -> None:
         self._tx += 1
         self._changes, self._now = [], self.state.copy()
 
-        def whole(cursor: Cursor) -> None:
+        def whole(cursor: Any) -> None:
             cursor.execute("BEGIN")
-            cursor.execute("INSERT INTO w_log VALUES (%s, 'done')", (self._tx,))
+            cursor.execute(f"INSERT INTO {self.table}_log VALUES (%s, 'done')", (self._tx,))
             work(cursor)
+            if self._linger and self._chance.random() < 0.1:
+                self._stopping.wait(self._chance.random() * self._linger)
             cursor.execute("ROLLBACK" if rolled_back else "COMMIT")
 
         committed = not rolled_back if self._attempt(whole) else self._was_committed()
@@ -229,11 +236,10 @@ class Workload:
     def _was_committed(self) -> bool:
         found: list[bool] = []
 
-        def settle(cursor: Cursor) -> None:
-            # It waits for the lock of whoever entered this number and is not done yet.
-            cursor.execute("INSERT IGNORE INTO w_log VALUES (%s, 'lost')", (self._tx,))
-            cursor.execute("SELECT note FROM w_log WHERE tx = %s", (self._tx,))
-            found.append(cursor.fetchall() == (("done",),))
+        def settle(cursor: Any) -> None:
+            cursor.execute(self.dialect.once.format(f"{self.table}_log"), (self._tx, "lost"))
+            cursor.execute(f"SELECT note FROM {self.table}_log WHERE tx = %s", (self._tx,))
+            found.append(list(cursor.fetchall()) == [("done",)])
 
         while not self._attempt(settle):
             pass
@@ -246,17 +252,24 @@ class Workload:
         self._newest.update(dict.fromkeys(ids, version))
         return version
 
-    def _wrote(self, key: int, version: int | None) -> None:
-        self._changes.append((key, version))
-        self._now.rows.pop(key, None)
-        self._now.schema.pop(key, None)
+    def _wrote(self, key: int, version: int | None, number: int = 0, *, partial: bool = False) -> None:
+        self._changes.append(Change(key, version, partial))
+        for held in (self._now.rows, self._now.schema, self._now.lumps):
+            held.pop(key, None)
         if version is not None:
-            self._now.rows[key], self._now.schema[key] = version, self.schemas
+            self._now.rows[key], self._now.schema[key], self._now.lumps[key] = version, self.schemas, number
 
     def _new(self, key: int) -> Values:
         version = self._next_version(key)
-        self._wrote(key, version)
-        return values(key, version, self._tx)
+        large = self._large()
+        self._wrote(key, version, large["lump_no"])
+        return values(self.dialect, key, version, self._tx) | large
+
+    def _large(self) -> Values:
+        """A large value and its number: mostly none."""
+        self._next_lump += 1
+        number = self._next_lump if self._chance.random() < 0.15 else 0
+        return {"lump_no": number, "lump": lump(number)}
 
     def _fresh_id(self) -> int:
         gone = [key for key in self._newest if key not in self._now.rows]
@@ -265,36 +278,32 @@ class Workload:
         self._next_id += 1
         return self._next_id
 
-    def _insert(self, cursor: Cursor, count: int) -> None:
-        rows = [self._new(self._fresh_id()) for _ in range(count)]
-        self._write(cursor, "INSERT INTO", rows)
+    def _insert(self, cursor: Any, count: int) -> None:
+        self.dialect.insert(cursor, self.table, [self._new(self._fresh_id()) for _ in range(count)])
 
-    def _write(self, cursor: Cursor, verb: str, rows: list[Values], end: str = "") -> None:
-        names = list(rows[0])
-        marks = ", ".join(["%s"] * len(names))
-        cursor.executemany(
-            f"{verb} w ({', '.join(names)}) VALUES ({marks}){end}", [tuple(row[name] for name in names) for row in rows]
-        )
-
-    def _update(self, cursor: Cursor, key: int, *, new_id: int | None = None) -> None:
+    def _update(self, cursor: Any, key: int, *, new_id: int | None = None) -> None:
+        """Write all of a row, but in every second update not its large value."""
         target = key if new_id is None else new_id
-        row = values(target, self._next_version(key, target), self._tx)
-        row |= {name: EXTRA[declared](self._chance) for name, declared in self.extra.items()}
+        row = values(self.dialect, target, self._next_version(key, target), self._tx)
+        row |= {name: self.dialect.extra[declared](self._chance) for name, declared in self.extra.items()}
+        kept = self._chance.random() < 0.5
+        row |= {} if kept else self._large()
         sets = ", ".join(f"{name} = %s" for name in row)
-        assert cursor.execute(f"UPDATE w SET {sets} WHERE id = %s", (*row.values(), key)) == 1, (
-            f"row {key} is not there"
-        )
+        cursor.execute(f"UPDATE {self.table} SET {sets} WHERE id = %s", (*row.values(), key))
+        assert cursor.rowcount == 1, f"row {key} is not there"
+        number = self._now.lumps[key] if kept else row["lump_no"]
         if new_id is not None:
             self._wrote(key, None)
-        self._wrote(target, row["ver"])
+        self._wrote(target, row["ver"], number, partial=kept and number > 0 and self.dialect.leaves_out)
 
-    def _delete(self, cursor: Cursor, *ids: int) -> None:
+    def _delete(self, cursor: Any, *ids: int) -> None:
         marks = ", ".join(["%s"] * len(ids))
-        assert cursor.execute(f"DELETE FROM w WHERE id IN ({marks})", ids) == len(ids), f"of {ids} not all are there"
+        cursor.execute(f"DELETE FROM {self.table} WHERE id IN ({marks})", ids)
+        assert cursor.rowcount == len(ids), f"of {ids} not all are there"
         for key in ids:
             self._wrote(key, None)
 
-    def _some(self, cursor: Cursor, count: int) -> None:
+    def _some(self, cursor: Any, count: int) -> None:
         for _ in range(count):
             there = list(self._now.rows)
             kind = self._chance.random() * (1.0 if there else 0.0)
@@ -307,27 +316,28 @@ class Workload:
             else:
                 self._update(cursor, self._chance.choice(there), new_id=self._fresh_id())
 
-    def _many(self, cursor: Cursor) -> None:
+    def _many(self, cursor: Any) -> None:
         """Hundreds of rows at once: some updated, some new, then some deleted again."""
         there = self._chance.sample(sorted(self._now.rows), len(self._now.rows) // 2)
         fresh = range(self._next_id + 1, self._next_id + 1 + self._chance.randrange(200, 400))
         self._next_id = fresh.stop
         rows = [self._new(key) for key in (*there, *fresh)]
-        sets = ", ".join(f"{name} = VALUES({name})" for name in rows[0])
-        self._write(cursor, "INSERT INTO", rows, f" ON DUPLICATE KEY UPDATE {sets}")
+        names, marks = ", ".join(rows[0]), ", ".join(["%s"] * len(rows[0]))
+        text = f"INSERT INTO {self.table} ({names}) VALUES ({marks}) {self.dialect.upsert(list(rows[0]))}"
+        cursor.executemany(text, [tuple(row.values()) for row in rows])
         extra = len(self._now.rows) - self._wanted
         if extra > 0:
             self._delete(cursor, *self._chance.sample(sorted(self._now.rows), extra))
 
-    def _one_again_and_again(self, cursor: Cursor) -> None:
+    def _one_again_and_again(self, cursor: Any) -> None:
         self._insert(cursor, 1)
-        key, _ = self._changes[-1]
+        key = self._changes[-1].key
         for _ in range(self._chance.randrange(5, 20)):
             self._update(cursor, key)
         if self._chance.random() < 0.3:
             self._delete(cursor, key)
 
-    def _with_savepoint(self, cursor: Cursor) -> None:
+    def _with_savepoint(self, cursor: Any) -> None:
         self._some(cursor, 2)
         cursor.execute("SAVEPOINT s")
         kept, before = len(self._changes), self._now.copy()
@@ -337,44 +347,20 @@ class Workload:
         self._now = before
         self._some(cursor, 1)
 
-    def _nothing_captured(self, cursor: Cursor) -> None:
-        cursor.execute("UPDATE w_log SET note = CONCAT(note, '') WHERE tx < %s", (self._tx,))
-        cursor.execute("DELETE FROM w_log WHERE tx < %s - 50", (self._tx,))
+    def _nothing_captured(self, cursor: Any) -> None:
+        cursor.execute(f"UPDATE {self.table}_log SET note = CONCAT(note, '') WHERE tx < %s", (self._tx,))
+        cursor.execute(f"DELETE FROM {self.table}_log WHERE tx < %s - 50", (self._tx,))
 
     # Columns that come and go
 
     def _alter(self) -> None:
-        """Add, drop or rename a column; a lost connection is settled by looking, which waits for the table."""
-        clause = self._alteration()
-        self._attempt(lambda cursor: cursor.execute(f"ALTER TABLE w {clause}") and None)
-        there: list[str] = []
+        """Alter the table; a lost connection is settled by looking, which waits for the table."""
+        statement = self.dialect.alteration(self.table, self.extra, self.schemas, self._chance)
+        self._attempt(lambda cursor: cursor.execute(statement) and None)
 
-        def look(cursor: Cursor) -> None:
-            cursor.execute("SHOW COLUMNS FROM w")
-            declared = cursor.fetchall()
-            there[:] = [name for name, *_ in declared if name not in FIXED]
-            self.extra = {name: _declared(type_) for name, type_, *_ in declared if name not in FIXED}
+        def look(cursor: Any) -> None:
+            self.extra = self.dialect.extras(cursor, self.table)
 
         while not self._attempt(look):
             pass
         self.schemas += 1
-
-    def _alteration(self) -> str:
-        if self.schemas % 50 == 49:
-            return "FORCE"  # columns that were dropped take room in InnoDB's rows until the table is made anew
-        kind = self._chance.random()
-        fresh = f"x_{self.schemas}"
-        if not self.extra or (kind < 0.4 and len(self.extra) < 4):
-            place = self._chance.choice(("", " FIRST", " AFTER val"))
-            return f"ADD COLUMN {fresh} {self._chance.choice(sorted(EXTRA))}{place}"
-        chosen = self._chance.choice(sorted(self.extra))
-        return f"DROP COLUMN {chosen}" if kind < 0.7 else f"RENAME COLUMN {chosen} TO {fresh}"
-
-
-def _declared(type_: str) -> str:
-    return next(declared for declared in EXTRA if declared.startswith(type_.partition("(")[0].upper()))
-
-
-def _is_lost(error: BaseException) -> bool:
-    number = error.args[0] if error.args else 0
-    return isinstance(error, OSError | pymysql.err.InterfaceError) or number in LOST

@@ -9,8 +9,9 @@ import pytest
 
 from harness import convergence
 from harness.service import Service
-from harness.workload import Workload
-from harness.workload_table import check
+from harness.workload import Change, Workload
+from harness.workload_mariadb import MariaDBDialect
+from harness.workload_table import check, lump
 
 
 def table(workload):
@@ -21,7 +22,8 @@ def table(workload):
 def delivered(workload):
     """A service that got every row of the table in a snapshot, and every later change in order."""
     service = Service()
-    send(service, [dict(row) for row in convergence.rows(workload).values()], snapshot_end=True)
+    *others, last = convergence.rows(workload).values()
+    send(service, [*others, {**last, "index": 1}], snapshot_end=True)
     return service
 
 
@@ -35,7 +37,7 @@ def send(service, events, *, snapshot_end=False):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_table_holds_what_the_writer_says(database, seed):
     """After many transactions of every kind, each row is there in the version it should have, and whole."""
-    workload = Workload(database, seed, rows=50)
+    workload = Workload(database, MariaDBDialect(), seed, rows=50)
     workload.run(150)
 
     assert table(workload) == workload.state.rows
@@ -52,7 +54,7 @@ def test_the_seed_says_what_is_done(mariadb):
     ledgers = []
     for name, seed in (("shop_one", 7), ("shop_two", 7), ("shop_three", 8)):
         database = mariadb.database(name)
-        workload = Workload(database, seed, rows=20)
+        workload = Workload(database, MariaDBDialect(), seed, rows=20)
         workload.run(40)
         ledgers.append(workload.ledger)
         mariadb.execute(f"DROP DATABASE {name}")
@@ -62,22 +64,22 @@ def test_the_seed_says_what_is_done(mariadb):
 
 def test_versions_never_go_back(database):
     """Also where rows are deleted and come again, and where keys change, a key's versions rise."""
-    workload = Workload(database, 1, rows=10, ddl=False)
+    workload = Workload(database, MariaDBDialect(), 1, rows=10, ddl=False)
     workload.run(200)
     newest: dict[int, int] = {}
     for committed in workload.ledger:
-        for key, version in committed.changes:
+        for key, version, _ in committed.changes:
             assert version is None or version > newest.get(key, 0)
             newest[key] = version or newest[key]
 
-    assert any(version is None for committed in workload.ledger for _, version in committed.changes)
+    assert any(change.version is None for committed in workload.ledger for change in committed.changes)
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_it_survives_its_server(private_mariadb, end):
     """However often the server ends and comes again, the ledger is what the table holds."""
     server = private_mariadb()
-    workload = Workload(server.database(), 3, rows=100)
+    workload = Workload(server.database(), MariaDBDialect(), 3, rows=100)
     workload.start()
     try:
         for _ in range(4):
@@ -95,7 +97,7 @@ def test_it_survives_its_server(private_mariadb, end):
 
 def test_what_fails_in_the_thread_is_raised(database):
     """A writer that cannot go on says so when it is stopped."""
-    workload = Workload(database, 1, rows=5)
+    workload = Workload(database, MariaDBDialect(), 1, rows=5)
     database.execute("DROP TABLE w_log")
     workload.start()
     with pytest.raises(pymysql.err.ProgrammingError, match="w_log"):
@@ -106,7 +108,7 @@ def test_what_fails_in_the_thread_is_raised(database):
 
 @pytest.fixture
 def workload(database):
-    made = Workload(database, 5, rows=30)
+    made = Workload(database, MariaDBDialect(), 5, rows=30)
     made.run(60)
     return made
 
@@ -156,7 +158,15 @@ def test_columns_that_came_are_owed_to_rows_written_since(workload):
 
 
 def row(key, ver, index=None, **more):
-    found = {"id": key, "ver": ver, "tx": 1, "val": "v", "chk": check(key, ver, 1, "v"), **more}
+    found = {
+        "id": key,
+        "ver": ver,
+        "tx": 1,
+        "val": "v",
+        "chk": check(key, ver, 1, "v"),
+        "lump_no": 0,
+        "lump": "",
+    } | more
     return found if index is None else {**found, "index": index}
 
 
@@ -168,6 +178,9 @@ def row(key, ver, index=None, **more):
         ([[row(1, 2, 10)], [row(2, 3, 9)]], ["index 9 was new after 10"]),
         ([[row(1, 2, 10)], [row(1, 1, 11)]], ["row 1 went back from version 2 to 1"]),
         ([[row(1, 2, 10, chk=5)]], ["row 1 version 2 is not what was written"]),
+        ([[row(1, 2, 10, lump_no=4, lump=lump(4))]], []),
+        ([[row(1, 2, 10, lump_no=4, lump=lump(3))]], ["row 1 version 2 is not what was written"]),
+        ([[row(1, 2, 10, lump_no=4, lump=None)]], ["row 1 version 2 is not what was written"]),
         ([[row(1, 2)], [row(1, 3, 10)], [row(1, 2)]], []),  # a snapshot's row sent once more
         ([[row(1, 3, 10)], [{"id": 1, "_deleted": True, "index": 11}]], []),
     ],
@@ -181,17 +194,74 @@ def test_disorder_is_found(batches, told):
     assert convergence.disorder(service) == told
 
 
-def test_what_never_came_is_found(workload):
-    """Each committed version after a transaction is owed, also one that was overwritten at once."""
-    service = delivered(workload)
-    after = workload.ledger[-1].tx
-    workload.run(5)
-    owed = convergence.missing(service, workload, after)
-    versions = [change for one in workload.ledger if one.tx > after for change in one.changes if change[1] is not None]
-    assert len(owed) == len(versions) > 0
+PARTIAL = SimpleNamespace(ledger=[SimpleNamespace(tx=1, changes=(Change(1, 2, partial=True), Change(1, 3)))])
 
-    events = [row(key, ver, index) for index, (key, ver) in enumerate(versions, 1)]
+
+@pytest.mark.parametrize(
+    ("batches", "told"),
+    [
+        ([[row(1, 3, 10)], [row(1, 2, 11)]], []),
+        ([[row(1, 2, 10)], [row(1, 3, 10)]], []),
+        ([[row(2, 3, 11)], [row(1, 3, 10)]], []),
+        ([[row(1, 3, 10)], [row(1, 1, 10)]], ["index 10 had two contents"]),
+        ([[row(1, 2, 10, lump=None)]], ["row 1 version 2 is not what was written"]),
+    ],
+)
+def test_what_was_completed_by_a_later_row_is_no_disorder(batches, told):
+    """Such an event may be another one at every reading, but never of a version before it, and it is whole."""
+    service = Service()
+    for events in batches:
+        send(service, events)
+
+    assert convergence.disorder(service, PARTIAL) == told
+
+
+def changes(text):
+    """``1 2p gone`` as changes of one key."""
+    return [Change(1, None if one == "gone" else int(one.strip("p")), one.endswith("p")) for one in text.split()]
+
+
+@pytest.mark.parametrize(
+    ("owed", "got", "expected"),
+    [
+        ("1 2 gone 3", "1 2 gone 3", True),
+        ("1 2 gone 3", "1 gone 3", False),
+        ("1 2 gone 3", "1 2 3", False),
+        ("1 2", "1 2 2", False),
+        ("1 2", "2 1", False),
+        ("1 2 3", "1 2", False),
+        ("", "1", False),
+        ("1 2p 3", "1 2 3", True),
+        ("1 2p 3", "1 3 3", True),
+        ("1 2p 3", "1 3", False),  # it is there, so something must come for it
+        ("1 2p 3", "1 1 3", False),
+        ("1 2p 3p 4", "1 4 4 4", True),
+        ("1 2p 3 gone", "1 3 gone", True),  # gone when it was read
+        ("1 2p 3 gone", "1 2 gone", False),
+        ("1 2p gone 3", "1 3 gone 3", True),
+        ("1 2p gone 3p", "1 gone", False),
+    ],
+)
+def test_the_changes_of_a_row_are_followed(owed, got, expected):
+    """Each in order, and only where the log lacks a large value a later row, or none before a delete."""
+    assert convergence.follows(changes(owed), [change.version for change in changes(got)]) is expected
+
+
+def test_what_never_came_is_found(workload):
+    """Each change after the snapshot is owed, also one that was overwritten at once, and a delete."""
+    service = delivered(workload)
+    assert convergence.astray(service, workload) == []
+    workload.after = workload.ledger[-1].tx
+    workload.run(5)
+    owed = [change for one in workload.ledger if one.tx > workload.after for change in one.changes]
+    keys = {change.key for change in owed}
+    assert len(convergence.astray(service, workload)) == len(keys) > 0
+
+    events = [
+        {"id": key, "_deleted": True, "index": index} if version is None else row(key, version, index)
+        for index, (key, version, _) in enumerate(owed, 2)
+    ]
     send(service, copy.deepcopy(events[:-1]))
-    assert len(convergence.missing(service, workload, after)) == 1
+    assert len(convergence.astray(service, workload)) == 1
     send(service, events[-1:])
-    assert convergence.missing(service, workload, after) == []
+    assert convergence.astray(service, workload) == []

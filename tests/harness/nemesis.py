@@ -1,0 +1,126 @@
+"""Breaks one thing after the other around a real agent, its database and its service, and has the end judged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.agent import Agent, config, until
+from harness.convergence import assert_converged, has_converged
+from harness.proxy import Proxy
+from harness.service import Service
+from harness.workload import Workload
+
+WORKLOAD = float(os.environ.get("WORKLOAD") or 30)
+"""Seconds of load with faults, on each kind of server."""
+SEED = int(os.environ.get("SEED") or 1)
+
+Blow = Callable[[], Awaitable[None]]
+
+
+class Nemesis:
+    """What can be done to every server; one kind adds its own `blows`, as often as they are to be chosen."""
+
+    def __init__(self, server: Any, proxy: Proxy, agent: Agent, chance: random.Random) -> None:
+        self.server = server
+        self.proxy = proxy
+        self.agent = agent
+        self.chance = chance
+        self.done: Counter[str] = Counter()
+
+    def blows(self) -> list[Blow]:
+        """All of them."""
+        usual = [self.cut, self.cut_in_the_middle, self.stall, self.kill_server, self.restart_server]
+        return [self.kill_agent] * 3 + usual
+
+    async def kill_agent(self) -> None:
+        await self.agent.kill()
+        await self.agent.start()
+
+    async def kill_server(self) -> None:
+        await asyncio.to_thread(self.server.kill)
+        await asyncio.to_thread(self.server.start)
+
+    async def restart_server(self) -> None:
+        await asyncio.to_thread(self.server.restart)
+
+    async def cut(self) -> None:
+        self.proxy.cut(reset=self.chance.random() < 0.5)
+
+    async def cut_in_the_middle(self) -> None:
+        self.proxy.cut_after(self.chance.randrange(1, 50_000))
+
+    async def stall(self) -> None:
+        self.proxy.hold()
+        await asyncio.sleep(self.chance.choice((0.2, 2.5)))  # beyond what the agent's heartbeats allow, or below
+        self.proxy.go_on()
+
+    async def strike(self) -> None:
+        """One of them."""
+        blow = self.chance.choice(self.blows())
+        self.done[blow.__name__] += 1
+        await blow()
+
+
+async def assert_endures(
+    directory: Path, server: Any, workloads: list[Workload], source: Mapping[str, Any], kind: type[Nemesis]
+) -> None:
+    """Let the workloads write while ``kind`` strikes, for `WORKLOAD` seconds; then both sides must be equal.
+
+    Args:
+        source: The configuration's source; ``{port}`` in its endpoint becomes the proxy's.
+    """
+    chance = random.Random(SEED)
+    async with Service() as service, Proxy(server.port) as proxy:
+        settings = _settings(service, {**source, "endpoint": source["endpoint"].format(port=proxy.port)}, workloads)
+        async with Agent(directory, settings) as agent:
+            await agent.start()
+            await until(lambda: service.ends, "the first snapshot has ended")
+            nemesis = kind(server, proxy, agent, chance)
+            await _strike(nemesis, workloads)
+            await until(lambda: asyncio.to_thread(has_converged, service, *workloads), "both sides are equal", 120)
+            await agent.state("caught up")
+            assert await agent.end() == 0
+    _keep(source["driver"], workloads, nemesis, service)
+    for workload in workloads:
+        assert len(workload.ledger) >= WORKLOAD, "there was hardly any load"
+    assert_converged(service, *workloads)
+
+
+def _settings(service: Service, source: Mapping[str, Any], workloads: list[Workload]) -> dict[str, Any]:
+    source = {"driver_params": {"heartbeat": 0.5}, **source}
+    sync = {"tables": [workload.table for workload in workloads], "batch_size": 100}
+    return config(Path("none"), service.openapi, source=source, sync=sync)
+
+
+async def _strike(nemesis: Nemesis, workloads: list[Workload]) -> None:
+    clock = asyncio.get_running_loop().time
+    for workload in workloads:
+        workload.after = workload.ledger[-1].tx
+        workload.start()
+    try:
+        end = clock() + WORKLOAD
+        while clock() < end:
+            await asyncio.sleep(nemesis.chance.uniform(0.3, 2.0))
+            await nemesis.strike()
+    finally:
+        for workload in workloads:
+            await asyncio.to_thread(workload.stop)
+
+
+def _keep(name: str, workloads: list[Workload], nemesis: Nemesis, service: Service) -> None:
+    """The evidence, where it is wanted."""
+    if evidence := os.environ.get("EVIDENCE"):
+        done = sum(len(workload.ledger) for workload in workloads)
+        undone = sum(workload.rolled_back for workload in workloads)
+        altered = sum(workload.schemas for workload in workloads)
+        with (Path(evidence) / f"{name}-workload.txt").open("a") as file:
+            file.write(
+                f"seed {SEED}, {WORKLOAD:g} s: {done} transactions, {undone} rolled back,"
+                f" {altered} DDLs; {dict(sorted(nemesis.done.items()))}; {len(service.posts)} requests\n"
+            )
