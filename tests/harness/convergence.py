@@ -127,7 +127,7 @@ def astray(service: Service, *workloads: Workload) -> list[str]:
                 for change in one.changes:
                     owed[change.key].append(change)
     got: dict[int, list[int | None]] = defaultdict(list)
-    base = _base(service)
+    base = _base(service, len(workloads))
     for index, event in service.versions:
         if index is not None and index > base:
             got[event["id"]].append(None if event.get("_deleted") else event["ver"])
@@ -138,14 +138,11 @@ def astray(service: Service, *workloads: Workload) -> list[str]:
     ]
 
 
-def _base(service: Service) -> int:
-    """The index that the snapshot's last row carried."""
-    highest = 0
-    for post in service.posts:
-        highest = max([highest, *(event.get("index", 0) for event in post.json["events"])])
-        if post.json["is_snapshot_end"]:
-            break
-    return highest
+def _base(service: Service, tables: int) -> int:
+    """The index that the snapshot's last row carried. There is an end marker for each table's path."""
+    ends = [place for place, post in enumerate(service.posts) if post.json["is_snapshot_end"]]
+    before = service.posts[: ends[tables - 1] + 1]
+    return max((event.get("index", 0) for post in before for event in post.json["events"]), default=0)
 
 
 def _told(versions: Iterable[int | None]) -> str:

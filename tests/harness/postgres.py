@@ -427,6 +427,14 @@ class Postgres:
         ask = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
         _until(lambda: not self.execute(ask, pid, database="postgres"), f"session {pid} never ended")
 
+    def crash(self, pid: int) -> None:
+        """SIGKILL to one of its processes, and wait until it has ended all sessions, recovered, and answers again."""
+        [child] = [child for child in self._children() if child.pid == pid]
+        with self.connect(database="postgres") as witness:
+            child.kill()
+            _until(lambda: not _answers(witness), "the server never noticed")
+        self._wait_until_it_answers()
+
     def copy(self, folder: Path) -> None:
         """A backup of the running server, taken as pg_basebackup would, which some packages leave out.
 
@@ -502,6 +510,14 @@ def _left_out(folder: str, names: list[str]) -> list[str]:
 def _copy_what_is_there(source: str, target: str) -> None:
     with contextlib.suppress(FileNotFoundError):  # the server goes on working; the log makes the copy whole
         shutil.copy2(source, target)
+
+
+def _answers(session: psycopg.Connection[Any]) -> bool:
+    try:
+        session.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _state(process: psutil.Process) -> str:

@@ -4,6 +4,7 @@ import copy
 import json
 from types import SimpleNamespace
 
+import psycopg
 import pymysql
 import pytest
 
@@ -11,7 +12,24 @@ from harness import convergence
 from harness.service import Service
 from harness.workload import Change, Workload
 from harness.workload_mariadb import MariaDBDialect
+from harness.workload_postgres import PostgresDialect
 from harness.workload_table import check, lump
+
+DIALECTS = {"mariadb": MariaDBDialect(), "full": PostgresDialect("FULL"), "default": PostgresDialect("DEFAULT")}
+
+
+@pytest.fixture(params=DIALECTS)
+def spoken(request):
+    """A database and what its server speaks."""
+    fixture = "database" if request.param == "mariadb" else "postgres_database"
+    return request.getfixturevalue(fixture), DIALECTS[request.param]
+
+
+@pytest.fixture(params=["mariadb", "full"])
+def private(request):
+    """A server of its own, and what it speaks."""
+    fixture = "private_mariadb" if request.param == "mariadb" else "private_postgres"
+    return request.getfixturevalue(fixture)(), DIALECTS[request.param]
 
 
 def table(workload):
@@ -35,16 +53,16 @@ def send(service, events, *, snapshot_end=False):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_table_holds_what_the_writer_says(database, seed):
+def test_the_table_holds_what_the_writer_says(spoken, seed):
     """After many transactions of every kind, each row is there in the version it should have, and whole."""
-    workload = Workload(database, MariaDBDialect(), seed, rows=50)
+    workload = Workload(*spoken, seed, rows=50)
     workload.run(150)
 
     assert table(workload) == workload.state.rows
     assert workload.rolled_back > 3
     assert workload.schemas > 0
     assert len(workload.ledger) + workload.rolled_back + workload.schemas == 151
-    rows = database.rows("w")
+    rows = workload.database.rows("w")
     assert [check(row["id"], row["ver"], row["tx"], row["val"]) for row in rows] == [row["chk"] for row in rows]
     assert [name for name in rows[0] if name.startswith("x_")] == sorted(workload.extra, key=list(rows[0]).index)
 
@@ -54,7 +72,7 @@ def test_the_seed_says_what_is_done(mariadb):
     ledgers = []
     for name, seed in (("shop_one", 7), ("shop_two", 7), ("shop_three", 8)):
         database = mariadb.database(name)
-        workload = Workload(database, MariaDBDialect(), seed, rows=20)
+        workload = Workload(database, DIALECTS["mariadb"], seed, rows=20)
         workload.run(40)
         ledgers.append(workload.ledger)
         mariadb.execute(f"DROP DATABASE {name}")
@@ -62,9 +80,9 @@ def test_the_seed_says_what_is_done(mariadb):
     assert ledgers[0] == ledgers[1] != ledgers[2]
 
 
-def test_versions_never_go_back(database):
+def test_versions_never_go_back(spoken):
     """Also where rows are deleted and come again, and where keys change, a key's versions rise."""
-    workload = Workload(database, MariaDBDialect(), 1, rows=10, ddl=False)
+    workload = Workload(*spoken, 1, rows=10, ddl=False)
     workload.run(200)
     newest: dict[int, int] = {}
     for committed in workload.ledger:
@@ -76,10 +94,10 @@ def test_versions_never_go_back(database):
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_it_survives_its_server(private_mariadb, end):
+def test_it_survives_its_server(private, end):
     """However often the server ends and comes again, the ledger is what the table holds."""
-    server = private_mariadb()
-    workload = Workload(server.database(), MariaDBDialect(), 3, rows=100)
+    server, dialect = private
+    workload = Workload(server.database(), dialect, 3, rows=100)
     workload.start()
     try:
         for _ in range(4):
@@ -95,20 +113,20 @@ def test_it_survives_its_server(private_mariadb, end):
     assert committed - {one.tx for one in workload.ledger} == set()
 
 
-def test_what_fails_in_the_thread_is_raised(database):
+def test_what_fails_in_the_thread_is_raised(spoken):
     """A writer that cannot go on says so when it is stopped."""
-    workload = Workload(database, MariaDBDialect(), 1, rows=5)
-    database.execute("DROP TABLE w_log")
+    workload = Workload(*spoken, 1, rows=5)
+    workload.database.execute("DROP TABLE w_log")
     workload.start()
-    with pytest.raises(pymysql.err.ProgrammingError, match="w_log"):
+    with pytest.raises((pymysql.err.ProgrammingError, psycopg.errors.UndefinedTable), match="w_log"):
         workload.wait_for(1)
-    with pytest.raises(pymysql.err.ProgrammingError, match="w_log"):
+    with pytest.raises((pymysql.err.ProgrammingError, psycopg.errors.UndefinedTable), match="w_log"):
         workload.stop()
 
 
 @pytest.fixture
-def workload(database):
-    made = Workload(database, MariaDBDialect(), 5, rows=30)
+def workload(spoken):
+    made = Workload(*spoken, 5, rows=30)
     made.run(60)
     return made
 

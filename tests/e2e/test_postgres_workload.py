@@ -1,0 +1,57 @@
+"""A real agent between a real PostgreSQL under random load and a service, while everything is killed and cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.nemesis import SEED, Blow, Nemesis, assert_endures
+from harness.postgres import PASSWORD, USER, Postgres
+from harness.workload import Workload
+from harness.workload_postgres import PostgresDialect
+
+DURABLE = {"fsync": "on", "full_page_writes": "on"}
+SOURCE = {
+    "driver": "postgres",
+    "endpoint": "postgres://127.0.0.1:{port}/shop",
+    "credential": {"user": USER, "password": PASSWORD},
+}
+
+
+class PostgresNemesis(Nemesis):
+    """Knows of the processes that send the log, and of its segments."""
+
+    def blows(self) -> list[Blow]:
+        """All of them."""
+        return [*super().blows(), self.terminate_senders, self.crash_sender, self.switch]
+
+    async def terminate_senders(self) -> None:
+        for pid in self.server.senders():
+            await asyncio.to_thread(self.server.terminate, pid)
+
+    async def crash_sender(self) -> None:
+        """SIGKILL to one: the server ends all sessions and recovers by itself."""
+        for pid in self.server.senders()[:1]:
+            await asyncio.to_thread(self.server.crash, pid)
+
+    async def switch(self) -> None:
+        """The log goes on in a new segment, and the server lets go of old ones."""
+        self.server.execute("SELECT pg_switch_wal(); CHECKPOINT")
+
+
+@pytest.mark.slow
+async def test_both_sides_are_equal_whatever_breaks(tmp_path: Path, private_postgres: Callable[..., Postgres]) -> None:
+    """Nothing lost, no version back, every index unique, rising and stable: through kills, cuts, stalls and restarts.
+
+    One table tells all of its old rows and is altered in every way; the other tells their keys alone, and some
+    transactions on it stay open while others begin and end, and while things break.
+    """
+    server = private_postgres(**DURABLE)
+    database = server.database()
+    quick = Workload(database, PostgresDialect("FULL"), SEED, pause=0.01)
+    slow = Workload(database, PostgresDialect("DEFAULT"), SEED, table="v", first=10**9, pause=0.01, linger=6)
+
+    await assert_endures(tmp_path, server, [quick, slow], SOURCE, PostgresNemesis)
