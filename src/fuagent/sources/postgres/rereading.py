@@ -25,23 +25,31 @@ async def by_key(link: Link, layout: Layout, version: Version, keys: Sequence[Ro
     """Rows as they are now, as ``version`` has its columns; None for one that is gone.
 
     Raises:
-        HaltSyncError: the table has not all of these columns any more.
+        HaltSyncError: the table has not all of these columns any more, or they are of another type.
     """
     by_name = {one.column.name: one for one in layout.columns}
     wanted = [by_name.get(column.name) for column in version.table.columns]
     found = [one for one in wanted if one is not None]
     if len(found) < len(wanted):
-        raise HaltSyncError(
-            f"rows of table {shown(version.label)} lack large values in the log, of columns that the table has no more",
-            fix=f"ALTER TABLE {shown(quoted(layout.name))} REPLICA IDENTITY FULL; then take a snapshot with fuagent snapshot",
-        )
+        raise _altered(layout, version)
     names = [by_name[name] for name in version.table.key]
     rows: list[Row | None] = []
     for key in keys:
         texts = [value.decode() if isinstance(value, bytes) else None for value in key]
-        raw = await _some(link, layout, found, names, texts)
-        rows.append(raw[0] if raw else None)
+        raw = await _some(link, layout, found, names, texts, typed=True)
+        # Asked in the same statement: the layout may be older than the last ALTER TABLE, and not the log's own either.
+        if raw and raw[0][-1] != ",".join(map(str, version.types)).encode():
+            raise _altered(layout, version)
+        rows.append(raw[0][:-1] if raw else None)
     return rows
+
+
+def _altered(layout: Layout, version: Version) -> HaltSyncError:
+    what = "of columns that the table has no more, or that are of another type now"
+    return HaltSyncError(
+        f"rows of table {shown(version.label)} lack large values in the log, {what}",
+        fix=f"ALTER TABLE {shown(quoted(layout.name))} REPLICA IDENTITY FULL; then take a snapshot with fuagent snapshot",
+    )
 
 
 async def reread(link: Link, spec: TableSpec, layout: Layout, events: Sequence[bytes]) -> list[Written]:
@@ -70,21 +78,32 @@ async def sample(link: Link, spec: TableSpec, layout: Layout, most: int) -> list
     return rereading.sampled(writer, rows, most)
 
 
-def _selecting(columns: Sequence[Declared], layout: Layout) -> str:
+def _selecting(columns: Sequence[Declared], layout: Layout, *, typed: bool = False) -> str:
     only = "" if layout.partitioned else "ONLY "
-    return f"SELECT {', '.join(one.select for one in columns)} FROM {only}{quoted(layout.name)}"  # noqa: S608 - names go through quote
+    wanted = [one.select for one in columns]
+    if typed:
+        types = ", ".join(f"pg_catalog.pg_typeof({one})::pg_catalog.oid" for one in wanted)
+        wanted.append(f"pg_catalog.concat_ws(',', {types})")
+    return f"SELECT {', '.join(wanted)} FROM {only}{quoted(layout.name)}"  # noqa: S608 - names go through quote
 
 
 async def _some(
-    link: Link, layout: Layout, columns: Sequence[Declared], key: Sequence[Declared], values: Sequence[str | None]
+    link: Link,
+    layout: Layout,
+    columns: Sequence[Declared],
+    key: Sequence[Declared],
+    values: Sequence[str | None],
+    *,
+    typed: bool = False,
 ) -> list[Row]:
+    """Rows of one key; with ``typed`` each ends with the OIDs of its columns' types, joined by commas."""
     # A literal without a type takes that of the column it is compared with.
     conditions = [f"{quote(one.column.name)} = {_literal(value)}" for one, value in zip(key, values, strict=True)]
-    query = f"COPY ({_selecting(columns, layout)} WHERE {' AND '.join(conditions)}) TO STDOUT"
+    query = f"COPY ({_selecting(columns, layout, typed=typed)} WHERE {' AND '.join(conditions)}) TO STDOUT"
     rows: list[Row] = []
     async with aclosing(link.copy(query)) as blocks:
         async for block in blocks:
-            rows += copy.rows(block, len(columns))
+            rows += copy.rows(block, len(columns) + typed)
     return rows
 
 

@@ -34,6 +34,12 @@ _LISTS = 150_000
 _FAILOVER = 170_000
 _GENERATED = 180_000
 """From this version on generated columns can be published, and have to be where old rows are whole."""
+_SOME = (
+    "CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_publication_rel l WHERE l.prpubid = p.oid AND l.prattrs IS NOT NULL) "
+    "THEN t.attnames::pg_catalog.text[] END, t.rowfilter IS NOT NULL"
+)
+"""Columns that are published and whether some rows alone are. The view names all columns where nobody has listed any,
+and between two looks at a table some may come and go."""
 _STATEMENT = 4000
 """Characters of a statement that are shown."""
 
@@ -197,7 +203,7 @@ class Publication:
     generated: bool
     """Whether generated columns keep nobody from updating a table: before version 18 they never do."""
     tables: Mapping[int, tuple[str, ...] | None]
-    """OIDs of the tables → the columns published, None for all of them."""
+    """OIDs of the tables → the columns published, None for all of them, whatever these are by now."""
     filtered: frozenset[int]
     """Tables of which some rows alone are published."""
     marked: frozenset[int]
@@ -221,7 +227,7 @@ async def publication(link: Link, name: str) -> Publication | None:
     if row is None:
         return None
     _, operations, via_root, gives_generated, every, ours, comment = row
-    lists = "t.attnames::pg_catalog.text[], t.rowfilter IS NOT NULL" if link.version >= _LISTS else "NULL, false"
+    lists = _SOME if link.version >= _LISTS else "NULL, false"
     tables = await link.rows(
         f"SELECT c.oid, {lists}, r.prrelid IS NULL FROM pg_catalog.pg_publication_tables t "  # noqa: S608 - constants
         "JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname "

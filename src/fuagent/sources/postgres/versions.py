@@ -51,6 +51,8 @@ class Version:
     removals: rows.Deletes
     keys: tuple[int, ...] = ()
     """Places of the key's columns."""
+    types: tuple[int, ...] = ()
+    """The OIDs of its columns' types."""
     kept: Callable[[Row], Row] | None = None
     """Takes the columns out of a row that are generated, and so in no snapshot and in no other version's log."""
 
@@ -157,6 +159,7 @@ class Versions:
             rows.compile_updates(relation.id, width, held, whole=layout is None or not layout.partitioned),
             rows.compile_deletes(relation.id, width, held),
             tuple(names.index(name) for name in key),
+            tuple(one.type.oid for one in columns),
             _taking(places) if len(places) < width else None,
         )
         self._met[relation] = self._last[unknown.name] = version

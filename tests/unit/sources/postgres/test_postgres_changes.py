@@ -7,7 +7,7 @@ import pytest
 from postgres_following import following, gather, pictured, plain, prepared, session, standing, stored, unopened
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
-from fuagent.model import Anchor, Deletes, Place
+from fuagent.model import Anchor, Deletes, Mapping, Place, TableSpec
 from fuagent.sources.postgres import places
 from harness.postgres import USER, before, since
 
@@ -54,6 +54,20 @@ async def test_a_row_that_is_gone_by_now_is_left_out(database):
     assert [row.get("a") for row in plain(rows)] == [1, None]
     assert plain(rows)[-1] == {"id": 1, "_deleted": True}
     assert sum(one.left_out for one in rows) == 1
+
+
+@pytest.mark.parametrize("met", [False, True])
+async def test_a_row_of_other_types_by_now_is_not_read_again(database, met):
+    """Its text would be written as what the column was, a number, whether the table was met before or not."""
+    session(database, *large(1))
+    async with following(database, "t") as source:
+        place = await standing(source)
+        session(database, "UPDATE t SET a = 2")
+        if met:
+            assert [row["a"] for row in plain(await gather(source, place))] == [2]
+        session(database, "ALTER TABLE t ALTER a TYPE text", "UPDATE t SET a = '\"3'")
+        with pytest.raises(HaltSyncError, match=r"table t lack large values .* are of another type now"):
+            await gather(source, place)
 
 
 async def test_a_changed_key_tells_the_old_one_first(database):
@@ -172,6 +186,25 @@ async def test_columns_change_in_mid_stream(database):
     assert [one.version for one in rows if one.rows] == [1, 2, 3]
     assert len(said) == 2
     assert "was altered" in said[0].what
+
+
+@pytest.mark.parametrize("statement", ["ALTER TABLE t DROP a", "ALTER TABLE t RENAME a TO b"])
+async def test_columns_may_go_while_a_sync_starts(database, statement):
+    """Between two looks, at the table and at its publication: that is no list of columns somebody has chosen."""
+    async with following(database, "t") as source:
+        place = await standing(source)
+    source = unopened(database, "t")
+    await source.open()
+    try:
+        specs = [TableSpec(table, Mapping()) for table in await source.discover()]
+        session(database, statement)
+        await source.prepare(specs)
+        session(database, "INSERT INTO t (id, large) VALUES (1, 'a')")
+        [row] = plain(await gather(source, place))
+    finally:
+        await source.close()
+
+    assert (row["id"], row["large"], "a" in row) == (1, "a", False)
 
 
 @pytest.mark.parametrize(
