@@ -45,7 +45,7 @@ bench: venv-dev ## Measure rates, memory and delays side by side with the bare m
 docs: venv-dev ## Write the reference pages from the code
 	@$(python) scripts/docs.py
 
-sweep: venv-dev ## Kill the agent KILLS=200 times at random moments; the report goes to docs/evidence/
+sweep: venv-dev ## Kill the agent KILLS=200 times at random moments, in front of each SOURCE="sqlite postgres"; reports go to docs/evidence/
 	@scripts/system-packages tests
 	@mkdir -p docs/evidence
 	@KILLS=$${KILLS:-200} EVIDENCE=docs/evidence $(python) -m pytest -q -p no:randomly tests/sweep $(ARGS)
@@ -54,12 +54,12 @@ simulate: venv-dev ## Play SEEDS=1000 lives of a simulated sync; the report goes
 	@mkdir -p docs/evidence
 	@$(python) tests/simulation/simulate.py --seeds $${SEEDS:-1000} --report docs/evidence/simulation.txt $(ARGS)
 
-soak: venv-dev ## Break everything around a MariaDB under load for WORKLOAD=180 seconds, with each of SEEDS="1 2 3"; report as above
+soak: venv-dev ## Break everything around each SOURCE="mysql postgres" under load for WORKLOAD=180 seconds, with each of SEEDS="1 2 3"; reports as above
 	@scripts/system-packages tests
 	@mkdir -p docs/evidence
-	@rm -f docs/evidence/mysql-workload.txt
-	@for seed in $${SEEDS:-1 2 3}; do SEED=$$seed WORKLOAD=$${WORKLOAD:-180} EVIDENCE=docs/evidence \
-		$(python) -m pytest -q -o faulthandler_timeout=$$(( $${WORKLOAD:-180} + 300 )) tests/e2e/test_mysql_workload.py $(ARGS); done
+	@for source in $${SOURCE:-mysql postgres}; do rm -f docs/evidence/$$source-workload.txt; for seed in $${SEEDS:-1 2 3}; do \
+		SEED=$$seed WORKLOAD=$${WORKLOAD:-180} EVIDENCE=docs/evidence \
+		$(python) -m pytest -q -o faulthandler_timeout=$$(( $${WORKLOAD:-180} + 300 )) tests/e2e/test_$${source}_workload.py $(ARGS); done; done
 
 clean: ## Remove .venv and everything that was made
 	@rm -rf .venv .cache build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data

@@ -3,15 +3,18 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from harness import killing
 
 KILLS = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
 
 
-async def test_nothing_is_lost_however_often_it_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["sqlite", "postgres"])
+async def test_nothing_is_lost_however_often_it_is_killed(source: str, tmp_path: Path, orders) -> None:
     """Both sides are equal, no version goes back, no stream row is applied twice, one index is one row."""
-    report = await killing.run(tmp_path, KILLS, SEED)
+    report = await killing.run(tmp_path, orders(source, 600), KILLS, SEED)
 
     assert report.faults == [], report
     assert report.kills == KILLS

@@ -12,6 +12,7 @@ import pytest
 
 from harness import postgres as pg
 from harness.mariadb import Database, MariaDB, make_template, program
+from harness.orders import Orders, PostgresOrders, SqliteOrders
 
 _names = count(1)
 
@@ -84,3 +85,18 @@ def private_postgres(postgres_template: Path) -> Iterator[Callable[..., pg.Postg
     """
     with ExitStack() as stack:
         yield lambda template=postgres_template, **options: stack.enter_context(pg.Postgres(template, **options))
+
+
+@pytest.fixture
+def orders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str, int], Orders]]:
+    """Makes a table of orders on one kind of database: ``orders("postgres", 600)``, with so many rows."""
+    with ExitStack() as stack:
+
+        def made(source: str, rows: int) -> Orders:
+            if source == "sqlite":
+                return SqliteOrders(tmp_path / "shop.db", rows)
+            table = PostgresOrders(request.getfixturevalue("postgres_database"), rows)
+            stack.callback(table.close)
+            return table
+
+        yield made

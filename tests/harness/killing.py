@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
-from harness import shop
 from harness.agent import Agent, config, until
+from harness.orders import Orders
 from harness.service import Request, Service
 
 
@@ -36,8 +35,8 @@ class Report:
 class Writer:
     """Random transactions on table ``orders``; every change of a row has a version above all before it."""
 
-    def __init__(self, database: sqlite3.Connection, chance: random.Random, first_version: int = 1000) -> None:
-        self._database = database
+    def __init__(self, orders: Orders, chance: random.Random, first_version: int = 1000) -> None:
+        self._orders = orders
         self._chance = chance
         self._version = first_version
         self._next_id = 1_000_000
@@ -61,56 +60,50 @@ class Writer:
 
     def transaction(self, size: int) -> None:
         """One transaction of ``size`` changes; one in twenty is rolled back."""
-        self._database.execute("BEGIN IMMEDIATE")
+        self._orders.execute(self._orders.begin)
         for _ in range(size):
             self._change()
         if self._chance.random() < 0.05:
-            self._database.execute("ROLLBACK")
+            self._orders.execute("ROLLBACK")
             return
-        self._database.execute("COMMIT")
+        self._orders.execute("COMMIT")
         self.changes += size
 
     def _change(self) -> None:
         self._version += 1
-        kind = self._chance.random()
+        kind, execute = self._chance.random(), self._orders.execute
         if kind < 0.3:
             self._next_id += 1
-            self._database.execute(
-                "INSERT INTO orders VALUES (?, ?, ?, ?)", (self._next_id, f"new {self._version}", 0.5, self._version)
-            )
+            new = (self._next_id, f"new {self._version}", 0.5, self._version)
+            execute("INSERT INTO orders VALUES (?, ?, ?, ?)", *new)
             return
-        [(chosen,)] = self._database.execute("SELECT id FROM orders ORDER BY abs(random()) LIMIT 1").fetchall() or [
-            (0,)
-        ]
+        [(chosen,)] = execute("SELECT id FROM orders ORDER BY random() LIMIT 1") or [(0,)]
         if kind < 0.8:
             values = (f"changed {self._version}", self._chance.random(), self._version, chosen)
-            self._database.execute("UPDATE orders SET name = ?, price = ?, ver = ? WHERE id = ?", values)
+            execute("UPDATE orders SET name = ?, price = ?, ver = ? WHERE id = ?", *values)
         elif kind < 0.93:
-            self._database.execute("DELETE FROM orders WHERE id = ?", (chosen,))
+            execute("DELETE FROM orders WHERE id = ?", chosen)
         else:
             self._next_id += 1
-            self._database.execute(
-                "UPDATE orders SET id = ?, ver = ? WHERE id = ?", (self._next_id, self._version, chosen)
-            )
+            execute("UPDATE orders SET id = ?, ver = ? WHERE id = ?", self._next_id, self._version, chosen)
 
 
-async def run(directory: Path, kills: int, seed: int, rows: int = 600) -> Report:
+async def run(directory: Path, orders: Orders, kills: int, seed: int) -> Report:
     """Start, kill, start again, ``kills`` times; then let it catch up, and judge."""
     chance = random.Random(seed)
     report = Report(seed)
-    database = shop.make(directory / "shop.db", rows)
     async with Service() as service:
         service.answer = _slowly(service, chance, report)
-        settings = config(directory / "shop.db", service.openapi, sync={"batch_size": 50})
+        settings = config(directory, service.openapi, source=orders.source, sync={"batch_size": 50})
         async with Agent(directory, settings) as agent:
-            writer = Writer(database, chance)
+            writer = Writer(orders, chance)
             writer.start()
             for _ in range(kills):
                 await _live_and_die(agent, service, chance, report)
             await writer.stop()
             await agent.start()
             await agent.state("caught up")
-            await until(lambda: service.rows == shop.rows(database), "service and source hold the same rows")
+            await until(lambda: service.rows == orders.rows(), "service and source hold the same rows")
             await agent.end()
         report.changes, report.requests = writer.changes, len(service.posts)
         _judge(service, report)

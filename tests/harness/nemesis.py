@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.agent import Agent, config, until
-from harness.convergence import assert_converged, has_converged
+from harness.convergence import assert_converged, differences, has_converged
 from harness.proxy import Proxy
 from harness.service import Service, document
 from harness.workload import Workload
@@ -109,7 +109,11 @@ async def _live(nemesis: Nemesis, service: Service, workloads: list[Workload]) -
     await nemesis.agent.start()
     await until(lambda: service.ends == len(workloads), "the first snapshot has ended")
     await _strike(nemesis, workloads)
-    await until(lambda: asyncio.to_thread(has_converged, service, *workloads), "both sides are equal", 120)
+    try:
+        await until(lambda: asyncio.to_thread(has_converged, service, *workloads), "both sides are equal", 120)
+    except AssertionError as error:
+        error.add_note("\n".join(differences(service, *workloads)[:10]))
+        raise
     await nemesis.agent.state("caught up")
     assert await nemesis.agent.end() == 0
 
