@@ -150,6 +150,22 @@ def test_what_is_committed_survives(private_postgres, end):
     assert [slot["slot_name"] for slot in server.slots()] == ["fuagent"]
 
 
+def test_a_server_recovers_from_the_crash_of_one_process(private_postgres):
+    """It goes on by itself, with what is committed, and every session has ended."""
+    server = private_postgres()
+    database = server.database()
+    database.execute("CREATE TABLE t (id INT PRIMARY KEY)")
+    with database.connect() as first, database.connect() as second:
+        second.execute("INSERT INTO t VALUES (1)")
+        before = server.process.pid
+        server.crash(first.info.backend_pid)
+        with pytest.raises(psycopg.OperationalError):
+            second.execute("SELECT 1")
+
+    assert database.rows("t") == [{"id": 1}]
+    assert server.process.pid == before
+
+
 def test_options_hold_from_a_start_on(private_postgres):
     """A server takes options when it is made and when it is started again."""
     server = private_postgres(max_replication_slots=3)
