@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -35,6 +36,8 @@ _LARGEST = 1 << 30
 """Bytes of one frame: no row is larger."""
 _SOON = 2.0
 """Seconds in which a server is ready again after an error."""
+Said = Callable[[str, str, str], FuagentError]
+"""An error's SQLSTATE, its message and where it was → ours."""
 _COPYING = (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -81,19 +84,19 @@ async def ready(descriptor: int, *, writing: bool = False) -> None:
         leave(descriptor)
 
 
-def on(connection: pq.abc.PGconn, where: str) -> Channel:
-    """A channel on an idle connection."""
-    return Sealed(connection, where) if connection.ssl_in_use else Plain(connection, where)
+def on(connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> Channel:
+    """A channel on an idle connection. ``said`` tells what the server's errors mean there."""
+    return Sealed(connection, where, said) if connection.ssl_in_use else Plain(connection, where, said)
 
 
 async def start(connection: pq.abc.PGconn, statement: str, where: str, within: float) -> Channel:
-    """Send a statement on an idle connection, and wait until its frames begin.
+    """Have the server send its log, by a statement on an idle connection, and wait until its frames begin.
 
     Raises:
         TryAgainError: the connection broke, or nothing came within so many seconds.
         FuagentError: what the server's own error means.
     """
-    made = on(connection, where)
+    made = on(connection, where, faults.said_of_log)
     try:
         await made.begin(statement, within)
     except BaseException:
@@ -112,9 +115,10 @@ def _size(data: bytes, place: int) -> int:
 class Plain:
     """Reads the socket itself."""
 
-    def __init__(self, connection: pq.abc.PGconn, where: str) -> None:
+    def __init__(self, connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> None:
         self.ended = False
         self._where = where
+        self._said = said
         self._socket = socket.socket(fileno=os.dup(connection.socket))
         self._socket.setblocking(False)
         self._plenty = False
@@ -179,7 +183,7 @@ class Plain:
             with suppress(FuagentError):  # a fatal one: the server hangs up
                 while not self.ended:
                     await self._other(_SOON)
-            raise faults.said(*frames.read_failure(payload), self._where)
+            raise self._said(*frames.read_failure(payload), self._where)
         return kind
 
     async def _more(self, within: float) -> None:
@@ -226,9 +230,10 @@ class Plain:
 class Sealed:
     """Has libpq read what is encrypted, and puts its frames together again."""
 
-    def __init__(self, connection: pq.abc.PGconn, where: str) -> None:
+    def __init__(self, connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> None:
         self.ended = False
         self._where = where
+        self._said = said
         self._connection: Any = connection
         self._taken = False
         """Whether libpq has no more frames."""
@@ -318,7 +323,7 @@ class Sealed:
             return TryAgainError("the server closed the connection", where=self._where)
         state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-        return faults.said(state, message, self._where)
+        return self._said(state, message, self._where)
 
     async def send(self, payload: bytes) -> None:
         """See :class:`Channel`."""

@@ -16,12 +16,12 @@ from fuagent.sources.address import Address
 from fuagent.sources.postgres import channel
 from fuagent.sources.postgres.channel import Channel
 from fuagent.sources.postgres.columns import quote
-from fuagent.sources.postgres.link import QUERY_FOR, WRITTEN, Connection, Row, connect, translating
+from fuagent.sources.postgres.link import PATIENT, QUERY_FOR, WRITTEN, Connection, Row, connect, translating
 from fuagent.wire.postgres import frames, lsn
 
 MISSED = 3
 """Signs of life that may be missed."""
-_SENDER = {**WRITTEN, "wal_sender_timeout": "60s"}
+_SENDER = {**WRITTEN, **PATIENT, "wal_sender_timeout": "60s"}
 """The server's own may be shorter than what is told in between."""
 _TELL = 10.0
 """Seconds between two signs of life, at most."""
@@ -41,7 +41,7 @@ class Commands:
     @classmethod
     async def open(cls, address: Address) -> Self:
         """Connect and log in; errors as in :func:`fuagent.sources.postgres.link.connect`."""
-        return cls(await connect(address, {}, replication="database"), address.where)
+        return cls(await connect(address, PATIENT, replication="database"), address.where)
 
     async def rows(self, command: str, *, within: float = QUERY_FOR) -> list[Row]:
         """The rows that answer one command."""

@@ -23,6 +23,15 @@ _DENIED = "correct user and password; they are read again before each try"
 _LIMIT = "raise max_replication_slots and restart the server, or drop a slot nobody reads"
 _KEEP = "raise max_slot_wal_keep_size, so that the server keeps its log for longer than any outage"
 
+_SHELTER = (
+    "set driver_params.tls to verify, or connect by the server's socket: LDAP, PAM and RADIUS take no other password; "
+    "where pg_hba.conf says password, have it say scram-sha-256"
+)
+_ENCODED = (
+    "correct it there, and move the rows to a database with the encoding UTF8; where the log holds it already, end what "
+    "the sync has there with fuagent remove, and start it anew"
+)
+
 _Told = tuple[type[FuagentError], str, str]
 _BY_STATE: dict[str, _Told] = {
     "28000": (UnauthorisedError, "the login was refused", _DENIED),
@@ -30,7 +39,9 @@ _BY_STATE: dict[str, _Told] = {
     "3D000": (HaltSyncError, "there is no such database", "correct the database in endpoint"),
     NO_PRIVILEGE: (HaltSyncError, "the account lacks a privilege", "GRANT it what fuagent check names"),
     "42P01": (HaltSyncError, "a table is not there any more", "see that it exists, or take it out of tables"),
-    NO_OBJECT: (LostPlaceError, "the publication or the slot is gone", ""),
+    "22021": (HaltSyncError, "a text in the database is not of the encoding it should be", _ENCODED),
+    "22P05": (HaltSyncError, "a text in the database has characters that Unicode has not", _ENCODED),
+    NO_OBJECT: (TryAgainError, "something is not there any more", "see that it exists; it is looked for again"),
     "53100": (TryAgainError, "the server's disk is full", "make room; it goes on by itself"),
     "53300": (TryAgainError, "the server has too many connections", "raise max_connections or max_wal_senders"),
     "53400": (HaltSyncError, "the server has no replication slot left", _LIMIT),
@@ -40,7 +51,6 @@ _BY_STATE: dict[str, _Told] = {
     "57P02": (TryAgainError, "the server ended the connection", _GOES_ON),
     "57P03": (TryAgainError, "the server is not ready", _GOES_ON),
     "57P05": (TryAgainError, "the server closed the idle connection", _GOES_ON),
-    "58P01": (LostPlaceError, "the server has removed the log that has to be read from", _KEEP),
 }
 _BY_CLASS: dict[str, _Told] = {
     "08": (TryAgainError, "the connection broke", _GOES_ON),
@@ -59,14 +69,16 @@ _LOST = (
     "exceeds",
     "wal_status",
 )
+_SEGMENT = re.compile(r"\b[0-9A-F]{24}\b")
+"""A file of the log, in whatever language it is missed."""
 _UNKNOWN_HOST: _Told = (TryAgainError, "the host's name is not known", "correct endpoint, or see to the DNS")
 _BY_TEXT: tuple[tuple[str, _Told], ...] = (
     (
         "authentication method requirement",
         (
             HaltSyncError,
-            "the server asks for the password readable: this is refused",
-            "set tls: verify; or have pg_hba.conf ask for scram-sha-256",
+            "the server asks for the password readable, over a connection that others could read: this is refused",
+            _SHELTER,
         ),
     ),
     ("password authentication failed", _BY_STATE["28P01"]),
@@ -127,6 +139,8 @@ _BY_TEXT: tuple[tuple[str, _Told], ...] = (
 _NAMED = frozenset({NO_PRIVILEGE, NO_OBJECT, ACTIVE, "53400", "3D000", "58P01"})
 """States whose text names objects, privileges and processes, and nothing else."""
 _PID = re.compile(r"PID (\d+)")
+_REFUSED = re.compile(r"(?:\bFATAL|\bfailed: [^\s:]+(?: [^\s:]+)*): +(.+)", re.DOTALL)
+"""What a server says at the login: the severity before it is of the server's own language, as the words are."""
 
 
 def state_of(error: BaseException) -> str:
@@ -148,9 +162,8 @@ def translate(error: BaseException, where: str) -> FuagentError:
     for sign, told in _BY_TEXT:
         if sign.lower() in text.lower():
             return _made(told, where)
-    _, fatal, words = text.partition("FATAL:")
-    if fatal:
-        words = shown(words.strip())
+    if refused := _REFUSED.search(text):
+        words = shown(refused[1].strip())
         return TryAgainError(f"the server refused the connection: {words}", where=where, fix="see the server's own log")
     if isinstance(error, psycopg.OperationalError | OSError):
         return TryAgainError("the connection to the server broke", where=where, fix=_GOES_ON)
@@ -171,8 +184,6 @@ def said(state: str, message: str, where: str) -> FuagentError:
             where=where,
             fix="end the other agent; a connection left by a crash ends by itself after wal_sender_timeout",
         )
-    if state == "55000" and any(sign in message for sign in _LOST):
-        return LostPlaceError("the replication slot is of no use any more", where=where, fix=_KEEP)
     if state == "55000" and "for logical decoding" in message:
         return TryAgainError(
             "the server is a standby, and its replication slot a copy of the primary's",
@@ -189,6 +200,22 @@ def said(state: str, message: str, where: str) -> FuagentError:
     kind, what, fix = told
     named = f": {shown(message)}" if state in _NAMED and message else ""
     return kind(f"{what} (error {state}){named}", where=where, fix=fix)
+
+
+def said_of_log(state: str, message: str, where: str) -> FuagentError:
+    """The same where the log is read: what is missed there is the slot, the publication or a piece of the log.
+
+    A server of another language may say so otherwise. Then it is tried again, and what is known of the slot tells.
+    """
+    if state == NO_OBJECT:
+        told = f"the publication or the slot is gone (error {state}): {shown(message)}"
+        return LostPlaceError(told, where=where)
+    if state == "58P01" and _SEGMENT.search(message):
+        told = f"the server has removed the log that has to be read from (error {state}): {shown(message)}"
+        return LostPlaceError(told, where=where, fix=_KEEP)
+    if state == "55000" and any(sign in message for sign in _LOST):
+        return LostPlaceError("the replication slot is of no use any more", where=where, fix=_KEEP)
+    return said(state, message, where)
 
 
 def _made(told: _Told, where: str) -> FuagentError:

@@ -41,15 +41,25 @@ WRITTEN = {
     "timezone": "UTC",
     "extra_float_digits": "1",
     "bytea_output": "hex",
+    "lc_monetary": "C",
 }
 """How values are written: see ``wire/postgres/values.py``."""
+PATIENT = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
+"""No limit of the account's or the database's ends a session of ours: it may wait for a slow service."""
+_SINCE = {"idle_session_timeout": 140_000, "transaction_timeout": 170_000}
+"""The versions that brought settings which older ones do not know."""
 _SESSION = {
     **WRITTEN,
+    **PATIENT,
     "search_path": "",
     "row_security": "off",  # rows that a policy hides would be missing without a word
-    "statement_timeout": "0",
     "lock_timeout": "60s",
-    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",  # publications are made
 }
 
 
@@ -114,8 +124,6 @@ async def connect(address: Address, settings: dict[str, str], **more: str) -> Co
         TryAgainError: not reachable, or the login is refused (UnauthorisedError).
         HaltSyncError: TLS or the database are not as they should be.
     """
-    # Not as libpq's options: variables such as PGTZ would go before those.
-    statements = "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
     told = parameters(address, **more)
     with translating(address.where):
         async with asyncio.timeout(address.timeout):
@@ -124,6 +132,9 @@ async def connect(address: Address, settings: dict[str, str], **more: str) -> Co
             made.prepare_threshold = None  # what is asked here is asked rarely, and poolers keep no statements
             try:
                 await made.set_autocommit(True)
+                # Not as libpq's options: variables such as PGTZ would go before those.
+                known = [name for name in settings if made.info.server_version >= _SINCE.get(name, 0)]
+                statements = "; ".join(f"SET {name} = '{settings[name]}'" for name in known)
                 if statements:
                     await made.execute(statements)
             except BaseException:

@@ -107,16 +107,21 @@ async def slot(link: Link, name: str) -> Slot | None:
     reason = "NULL, NULL"
     if link.version >= _FAILOVER:
         reason = "s.invalidation_reason, CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN s.failover END"
+    end = (
+        "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
+        "ELSE pg_catalog.pg_current_wal_lsn() END"
+    )
     row = await link.one(
         "SELECT s.confirmed_flush_lsn::pg_catalog.text, s.active_pid, s.plugin = 'pgoutput' AND s.database = "  # noqa: S608 - constants
-        f"pg_catalog.current_database(), {status}, {reason}, pg_catalog.pg_wal_lsn_diff(CASE WHEN "
-        "pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() "
-        "END, s.restart_lsn)::pg_catalog.int8 FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s",
+        f"pg_catalog.current_database(), {status}, {reason}, pg_catalog.pg_wal_lsn_diff({end}, s.restart_lsn)::pg_catalog.int8, "
+        f"pg_catalog.pg_wal_lsn_diff({end}, s.confirmed_flush_lsn)::pg_catalog.int8, (SELECT setting::pg_catalog.int8 "
+        "FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') "
+        "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = %s",
         (name,),
     )
     if row is None:
         return None
-    confirmed, pid, ours, state, room, why, failover, retained = row
+    confirmed, pid, ours, state, room, why, failover, retained, unread, limit = row
     if not ours:
         raise HaltSyncError(
             f"replication slot {shown(name)} is of another database or kind",
@@ -124,6 +129,8 @@ async def slot(link: Link, name: str) -> Slot | None:
             fix="name another one under driver_params.slot",
         )
     lost, fix = _invalid(why or _TAKEN) if state == "lost" or why else ("", "")
+    if lost.startswith(_TAKEN) and limit is not None and limit >= 0:
+        lost += f" ({limit} MB, and {(unread or 0) >> 20} MB were unread)"
     place = lsn.number(confirmed) if confirmed else 0
     return Slot(place, pid, lost, fix, int(retained or 0), room, failover)
 
@@ -217,9 +224,11 @@ class Publication:
 async def publication(link: Link, name: str) -> Publication | None:
     """The publication of this name; None where there is none."""
     root = "p.pubviaroot" if link.version >= _VIA_ROOT else "false"
+    schemas = "EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid)"
     generated = "p.pubgencols = 's'" if link.version >= _GENERATED else "true"
     row = await link.one(
-        f"SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, {root}, {generated}, p.puballtables, "  # noqa: S608 - constants
+        "SELECT p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate, "  # noqa: S608 - constants
+        f"{root}, {generated}, p.puballtables OR {schemas if link.version >= _LISTS else 'false'}, "
         "pg_catalog.pg_has_role(p.pubowner, 'USAGE'), pg_catalog.obj_description(p.oid, 'pg_publication') "
         "FROM pg_catalog.pg_publication p WHERE p.pubname = %s",
         (name,),
@@ -229,11 +238,10 @@ async def publication(link: Link, name: str) -> Publication | None:
     _, operations, via_root, gives_generated, every, ours, comment = row
     lists = _SOME if link.version >= _LISTS else "NULL, false"
     tables = await link.rows(
-        f"SELECT c.oid, {lists}, r.prrelid IS NULL FROM pg_catalog.pg_publication_tables t "  # noqa: S608 - constants
+        f"SELECT c.oid, {lists} FROM pg_catalog.pg_publication_tables t "  # noqa: S608 - constants
         "JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname "
         "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename "
-        "LEFT JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname "
-        "LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid "
+        "JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname "
         "WHERE t.pubname = %s",
         (name,),
     )
@@ -241,11 +249,11 @@ async def publication(link: Link, name: str) -> Publication | None:
         operations,
         via_root,
         gives_generated,
-        {oid: tuple(names) if names else None for oid, names, _, _ in tables},
-        frozenset(oid for oid, _, some, _ in tables if some),
+        {oid: tuple(names) if names else None for oid, names, _ in tables},
+        frozenset(oid for oid, _, some in tables if some),
         _marked(comment),
         ours,
-        every or any(unnamed for *_, unnamed in tables),
+        every,
     )
 
 
@@ -349,9 +357,12 @@ class Keeper:
         if kept is None and found.marked:
             return f"replication slot {shown(self.slot)} is gone"
         gone = [one for one in tables if one.oid in found.marked and one.oid not in found.tables]
-        return (
-            f"table {shown(gone[0].table.label)} was taken out of publication {shown(self.publication)}" if gone else ""
-        )
+        if gone:
+            return f"table {shown(gone[0].table.label)} was taken out of publication {shown(self.publication)}"
+        # A table that is new in the sync has missed nothing.
+        old = [one for one in tables if one.oid in found.marked or not found.marked]
+        back = next(kept_back(self.publication, found, old), None) if kept is not None else None
+        return f"publication {shown(self.publication)} {back[0]}" if back else ""
 
     def _proven(self, found: Publication, tables: Sequence[Layout]) -> None:
         """See that nothing of these tables is kept back.

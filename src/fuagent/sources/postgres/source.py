@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from fuagent.encode.changes import Reread
 from fuagent.encode.shown import shown
@@ -197,7 +198,7 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
                     yield reader.nothing(at_end=True)
                 else:
                     dump.ask()
-            data = await dump.received()
+            data = await self._arrived(finder, dump, reader)
             for given in reader.feed(data):
                 if isinstance(given, Rows):
                     told = False
@@ -213,11 +214,19 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
                 looked = clock()
                 await self._unchanged()
 
+    async def _arrived(self, finder: Finder, dump: Dump, reader: LogReader) -> bytes:
+        try:
+            return await dump.received()
+        except LostPlaceError as error:
+            # No reader gets past a change of which the publication was not there, though it may be there again.
+            error.place = finder.spot(await finder.end()).place(reader.previous)
+            raise
+
     async def _unchanged(self) -> None:
         """See that the publication still holds the tables, and that the log still tells of their old rows.
 
         Raises:
-            LostPlaceError: one was taken out, or was dropped.
+            LostPlaceError: one was taken out, or was dropped, or changes of one are kept back.
             HaltSyncError: a partition of one tells less than the table promises.
         """
         names = [layout.name for layout in self._layouts.values() if layout.partitioned]
@@ -231,6 +240,12 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
             raise LostPlaceError(
                 f"table {label} was dropped, or taken out of the publication", where=self._opened.where
             )
+        # Columns come and go without harm; what is known of them here may be old.
+        followed = [
+            replace(layout, columns=()) for layout in self._layouts.values() if layout.oid in self._prepared.oids
+        ]
+        for what, _ in slots.kept_back(self._publication, found, followed) if found else ():
+            raise LostPlaceError(f"publication {shown(self._publication)} {what}", where=self._opened.where)
 
     async def _answer(self, question: Question) -> None:
         """Ask the server what the reader of its log wants to know."""

@@ -222,7 +222,7 @@ async def test_commands_of_replication_are_answered(postgres_database, address):
     with postgres_database.connect(autocommit=False) as session:
         session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-    with pytest.raises(LostPlaceError, match="does not exist"):
+    with pytest.raises(TryAgainError, match="does not exist"):
         await commands.rows("DROP_REPLICATION_SLOT nothing WAIT")
     await commands.close()
 

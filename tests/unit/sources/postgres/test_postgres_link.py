@@ -13,7 +13,7 @@ import pytest
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
 from fuagent.model import Credential, Secret
 from fuagent.sources.address import Tls, address_of
-from fuagent.sources.postgres.faults import said, translate
+from fuagent.sources.postgres.faults import said, said_of_log, translate
 from fuagent.sources.postgres.link import DIALECT, Link
 from fuagent.sources.postgres.options import Options
 from harness import certificates
@@ -357,16 +357,37 @@ async def test_a_silent_server_is_given_up(address):
         ("53400", "all replication slots are in use", HaltSyncError, "max_replication_slots"),
         ("42501", "permission denied for table t", HaltSyncError, "for table t"),
         ("55006", 'replication slot "s" is active for PID 4711', TryAgainError, "4711.*wal_sender_timeout"),
-        ("55000", 'can no longer get changes from replication slot "s"', LostPlaceError, "no use"),
-        ("55000", 'can no longer access replication slot "s"', LostPlaceError, "no use"),
-        ("58P01", "requested WAL segment 0 has already been removed", LostPlaceError, "removed"),
-        ("42704", 'replication slot "s" does not exist', LostPlaceError, "does not exist"),
+        ("55000", "geheim", TryAgainError, "in use"),
+        ("42704", 'type "mood" does not exist', TryAgainError, '"mood" does not exist'),
+        ("58P01", 'could not access file "$libdir/postgis-3": No such file or directory', TryAgainError, "58P01"),
+        ("22021", "geheim", HaltSyncError, "encoding"),
         ("22P02", "invalid input: geheim", HaltSyncError, "22P02"),
     ],
 )
 def test_what_a_server_says_has_a_meaning(state, message, kind, text):
     """By its SQLSTATE; a text that may hold values is not told."""
     found = said(state, message, "db:5432")
+
+    assert type(found) is kind
+    assert re.search(text, str(found))
+    assert "geheim" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "kind", "text"),
+    [
+        ("55000", 'can no longer get changes from replication slot "s"', LostPlaceError, "no use.*max_slot_wal_keep"),
+        ("55000", 'can no longer access replication slot "s"', LostPlaceError, "no use"),
+        ("55000", "logical decoding requires wal_level >= logical", TryAgainError, "55000"),
+        ("58P01", "das WAL-Segment 0000000100000000000000A7 wurde schon entfernt", LostPlaceError, "removed.*max_slot"),
+        ("58P01", 'could not access file "$libdir/postgis-3": No such file or directory', TryAgainError, "58P01"),
+        ("42704", 'replication slot "s" does not exist', LostPlaceError, "does not exist"),
+        ("57P01", "geheim", TryAgainError, "ended"),
+    ],
+)
+def test_what_is_missed_in_the_log_is_a_lost_place(state, message, kind, text):
+    """A slot, a publication, a piece of the log: there, and nowhere else."""
+    found = said_of_log(state, message, "db:5432")
 
     assert type(found) is kind
     assert re.search(text, str(found))
