@@ -57,6 +57,7 @@ _SESSION = {
     **WRITTEN,
     **PATIENT,
     "search_path": "",
+    "standard_conforming_strings": "on",  # keys are written into statements that read rows again
     "row_security": "off",  # rows that a policy hides would be missing without a word
     "lock_timeout": "60s",
     "default_transaction_read_only": "off",  # publications are made
