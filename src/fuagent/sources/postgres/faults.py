@@ -38,6 +38,7 @@ _BY_STATE: dict[str, _Told] = {
     "28P01": (UnauthorisedError, "the login was refused", _DENIED),
     "3D000": (HaltSyncError, "there is no such database", "correct the database in endpoint"),
     NO_PRIVILEGE: (HaltSyncError, "the account lacks a privilege", "GRANT it what fuagent check names"),
+    "42703": (TryAgainError, "a column is not there any more", "the table is looked at again"),
     "42P01": (HaltSyncError, "a table is not there any more", "see that it exists, or take it out of tables"),
     "22021": (HaltSyncError, "a text in the database is not of the encoding it should be", _ENCODED),
     "22P05": (HaltSyncError, "a text in the database has characters that Unicode has not", _ENCODED),
