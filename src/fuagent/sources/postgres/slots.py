@@ -58,7 +58,7 @@ def name_of(agent_id: str, sync: str) -> str:
 _TAKEN = "wal_removed"
 _INVALID = {
     _TAKEN: (
-        "the server took its log away, of which it keeps no more than max_slot_wal_keep_size",
+        "the server keeps no more of its log than max_slot_wal_keep_size",
         "raise max_slot_wal_keep_size, so that the server keeps its log for longer than any outage",
     ),
     "idle_timeout": (
@@ -130,7 +130,7 @@ async def slot(link: Link, name: str) -> Slot | None:
         )
     lost, fix = _invalid(why or _TAKEN) if state == "lost" or why else ("", "")
     if lost.startswith(_TAKEN) and limit is not None and limit >= 0:
-        lost += f" ({limit} MB, and {(unread or 0) >> 20} MB were unread)"
+        lost += f" ({limit} MB; {(unread or 0) >> 20} MB were unread)"
     place = lsn.number(confirmed) if confirmed else 0
     return Slot(place, pid, lost, fix, int(retained or 0), room, failover)
 
