@@ -168,7 +168,8 @@ def _no_column(spec: TableSpec, name: str, where: str = "fields") -> HaltSyncErr
 
 def _names(label: str, paths: list[tuple[str, ...]], mark: str | None) -> None:
     """No two properties may share a name, nor differ by case alone: some readers cannot tell these apart."""
-    taken: dict[tuple[str, ...], str] = {}
+    taken: dict[str, dict[tuple[str, ...], str]] = {}
+    """By their first part: no others can be alike, and a table may have very many columns."""
     for path in [*paths, *([(mark,)] if mark is not None else [])]:
         name = ".".join(path)
         if path[0].casefold() == INDEX:
@@ -179,9 +180,10 @@ def _names(label: str, paths: list[tuple[str, ...]], mark: str | None) -> None:
             )
         if len(path) > 1 and not all(path):
             raise HaltSyncError(f'property "{shown(name)}" has an empty name in it', fix="write it like customer.email")
-        for other, known in taken.items():
+        alike = taken.setdefault(path[0].casefold(), {})
+        for other, known in alike.items():
             _apart(label, path, name, other, known)
-        taken[path] = name
+        alike[path] = name
         _unicode(label, name)
 
 
