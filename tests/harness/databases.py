@@ -43,7 +43,7 @@ def database(mariadb: MariaDB) -> Iterator[Database]:
     """A fresh, empty database on the shared server."""
     made = mariadb.database(f"shop_{next(_names)}")
     yield made
-    mariadb.execute(f"DROP DATABASE `{made.name}`")
+    mariadb.drop(made.name)
 
 
 @pytest.fixture

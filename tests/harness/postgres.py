@@ -16,32 +16,22 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import functools
 import os
 import pwd
-import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import psutil
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from harness.mariadb import free_port
+from harness.server import DEADLINE, PASSWORD, USER, Server, ServerDatabase, made_once, until
 
-DEADLINE = 60.0
-"""Seconds a server may take to start or to stop on a busy machine before the test fails."""
-USER, PASSWORD = "fuagent", "fuagent-password"
 OWNER = "postgres"
 """Who owns what tests make, until `Database.own` gives it to `USER`."""
 
@@ -74,38 +64,6 @@ NOT_COPIED = (
     ("postmaster.pid", "postmaster.opts", "pg_internal.init", "pgsql_tmp"),
 )
 """What a copy leaves out, as pg_basebackup does: the contents of the first, and the second altogether."""
-
-REAPER = """
-import os, pathlib, select, shutil, signal, sys
-def parent(entry):
-    try:
-        return entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-def send(number, *pids):
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass
-def end(pid):
-    watched = os.pidfd_open(pid)
-    children = [int(entry.name) for entry in pathlib.Path("/proc").iterdir() if parent(entry) == pid]
-    send(signal.SIGQUIT, pid)
-    send(signal.SIGCONT, *children, pid)
-    if not select.select([watched], [], [], 15)[0]:
-        send(signal.SIGKILL, pid, *children)
-for line in sys.stdin.readlines():
-    pid, _, folder = line.strip().partition(" ")
-    try:
-        if folder in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
-            end(int(pid))
-    except OSError:
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
-"""
-"""Ends each server at once, and by force where it does not follow: SIGQUIT lets it give shared memory back."""
-_reapers: list[subprocess.Popen[bytes]] = []
 
 
 def program(name: str, folder: Path | None = None) -> str | None:
@@ -165,14 +123,9 @@ def arguments(options: dict[str, object]) -> list[str]:
 
 
 def make_template(folder: Path) -> Path:
-    """The data directory every server starts from; made by whoever comes first, others wait for it."""
-    template = folder / "postgres-template"
-    with (folder / "postgres-template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if template.exists():
-            return template
-        unfinished = folder / "postgres-template.part"
-        shutil.rmtree(unfinished, ignore_errors=True)
+    """The data directory every server starts from; all who ask for it in this folder share it."""
+
+    def make(unfinished: Path) -> None:
         scratch = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest's own folders are closed to the server's user
         try:
             _initialize(scratch)
@@ -183,8 +136,8 @@ def make_template(folder: Path) -> Path:
                 shutil.copytree(server.data, unfinished)
         finally:
             shutil.rmtree(scratch)
-        unfinished.rename(template)
-    return template
+
+    return made_once(folder / "postgres-template", make)
 
 
 def _initialize(folder: Path) -> None:
@@ -197,7 +150,7 @@ def _initialize(folder: Path) -> None:
     (folder / "data/pg_hba.conf").write_text("\n".join([*ACCESS, ""]))
 
 
-class Postgres:
+class Postgres(Server):
     """A server; ``with`` starts it, and takes processes and files away at the end.
 
     Args:
@@ -206,13 +159,13 @@ class Postgres:
         options: The server's options; they go before `LOGICAL` and `SMALL`, and None leaves one out.
     """
 
+    scheme, superuser, first, refusal = "postgres", OWNER, "postgres", psycopg.OperationalError
+    orderly = signal.SIGINT
+    """Sessions are ended, and readers of the log get the rest of it first."""
+    abrupt = signal.SIGQUIT
+
     def __init__(self, template: Path | None, *, standby_of: Postgres | None = None, **options: object) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # a socket's path must be short
-        self.data = self.folder / "data"
-        self.log = self.folder / "server.log"
-        self.options: dict[str, object] = {**SMALL, **LOGICAL, **options}
-        self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(**{**SMALL, **LOGICAL, **options})
         try:
             if standby_of is None:
                 assert template is not None, "a server is made from a template or from another server"
@@ -227,120 +180,22 @@ class Postgres:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def start(self, **options: object) -> None:
-        """Start, on the same port as before, and wait until it answers; ``options`` hold from now on."""
-        assert self.process is None, "it runs already"
-        self.options.update(options)
+    def command(self) -> list[str]:
+        """What starts it."""
         own = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.folder}
-        command = [program("postgres") or "postgres", "-D", str(self.data), *arguments(self.options | own)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **account()
-            )
-        _reap_after_us(self.process.pid, self.folder)
-        self._wait_until_it_answers()
+        return [program("postgres") or "postgres", "-D", str(self.data), *arguments(self.options | own)]
 
-    def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + DEADLINE
-        while True:
-            try:
-                self.connect(database="postgres").close()
-            except psycopg.OperationalError as error:
-                assert self.process is not None
-                assert self.process.poll() is None, f"it ended at once; its log says:\n{self.text()[-3000:]}"
-                assert time.monotonic() < end, f"it never answered ({error}); its log says:\n{self.text()[-3000:]}"
-                time.sleep(0.01)
-            else:
-                return
+    def account(self) -> dict[str, Any]:
+        """Not root's."""
+        return account()
 
-    def stop(self) -> None:
-        """SIGINT, and wait: sessions are ended, and readers of the log get the rest of it first."""
-        self._end(signal.SIGINT)
-
-    def kill(self) -> None:
-        """SIGKILL to the server and all its processes, and wait until the last is gone."""
-        assert self.process is not None, "it does not run"
-        family = self._pause_first_process()
-        with contextlib.ExitStack() as stack:
-            handles = [stack.enter_context(_watch(child.pid)) for child in family]
-            self.process.kill()
-            for child in family:
-                _send(child.pid, signal.SIGKILL)
-            self.process.wait(DEADLINE)
-            self.process = None
-            for handle in handles:
-                assert not handle or select.select([handle], [], [], DEADLINE)[0], "a process of the server stays"
-
-    def restart(self, **options: object) -> None:
-        """Stop in order and start again."""
-        self.stop()
-        self.start(**options)
-
-    def pause(self) -> None:
-        """SIGSTOP to all its processes: it keeps its connections and says nothing."""
-        for child in self._pause_first_process():
-            _send(child.pid, signal.SIGSTOP)
-            _until(lambda child=child: _state(child) != "running", f"process {child.pid} never stopped")
-
-    def _pause_first_process(self) -> list[psutil.Process]:
-        """Stop the one that starts all others, so that the list of them is whole."""
-        assert self.process is not None, "it does not run"
-        self.process.send_signal(signal.SIGSTOP)
-        # WNOWAIT leaves the news there for a second call: the server may be paused already.
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        return self._children()
-
-    def _children(self) -> list[psutil.Process]:
-        assert self.process is not None, "it does not run"
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.process.pid).children()
-        return []
-
-    def resume(self) -> None:
-        """SIGCONT to all its processes."""
-        assert self.process is not None, "it does not run"
-        for child in self._children():
-            _send(child.pid, signal.SIGCONT)
-        self.process.send_signal(signal.SIGCONT)
-
-    def _end(self, number: signal.Signals) -> None:
-        assert self.process is not None, "it does not run"
-        self.process.send_signal(number)
-        self.resume()  # a paused one sees no signal
-        self.process.wait(DEADLINE)
-        self.process = None
-
-    def close(self) -> None:
-        """End it whatever its state, and take its files away."""
-        if self.process is not None:
-            try:
-                self._end(signal.SIGQUIT)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        self._give_back_memory()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _give_back_memory(self) -> None:
-        """A killed server leaves a segment of shared memory, which only its next start would remove."""
+    def clear(self) -> None:
+        """A killed server leaves a segment of shared memory as well, which only its next start would remove."""
         lock = self.data / "postmaster.pid"  # the seventh line: key and identifier of the segment
         lines = lock.read_text().splitlines() if lock.exists() else []
         if len(lines) > 6:
             ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), 0, None)  # 0: IPC_RMID
-
-    def text(self) -> str:
-        """What it wrote to its log."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        super().clear()
 
     def keep(self, name: str, content: bytes | str) -> Path:
         """A file that only the server can read, such as the key for its certificate; gives its path."""
@@ -359,12 +214,13 @@ class Postgres:
         assert errors == [], f"pg_hba.conf does not take {lines}"
         self.execute("SELECT pg_reload_conf()", database="postgres")
         # It says so before it does so. Whoever connects after the time has changed meets the new lines.
-        _until(lambda: self.execute(loaded, database="postgres") != before, "pg_hba.conf was never read again")
+        until(lambda: self.execute(loaded, database="postgres") != before, "pg_hba.conf was never read again")
 
     def connect(
-        self, user: str = "postgres", database: str = "shop", **options: Any
+        self, user: str = "", database: str | None = "shop", **options: Any
     ) -> psycopg.Connection[tuple[Any, ...]]:
-        """A connection of its own over TCP, in autocommit mode."""
+        """A connection of its own over TCP, in autocommit mode; as the superuser if nobody is named."""
+        user = user or self.superuser
         secret = {"password": PASSWORD} if user == USER else {}
         options = {"autocommit": True, "connect_timeout": int(DEADLINE), "gssencmode": "disable", **secret, **options}
         return psycopg.connect(host="127.0.0.1", port=self.port, user=user, dbname=database, **options)
@@ -376,10 +232,6 @@ class Postgres:
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
-
-    def url(self, user: str = "", database: str = "shop") -> str:
-        """The endpoint as a configuration names it."""
-        return f"postgres://{user + '@' if user else ''}127.0.0.1:{self.port}/{database}"
 
     def database(self, name: str = "shop") -> Database:
         """One database of the server, made if it is not there."""
@@ -397,7 +249,7 @@ class Postgres:
             self.terminate(pid)
         # Up to version 13 a session leaves the list a moment before it lets go of its slot.
         active = "SELECT 1 FROM pg_replication_slots WHERE database = %s AND active"
-        _until(lambda: not self.execute(active, name, database="postgres"), f"a slot of {name} is never let go")
+        until(lambda: not self.execute(active, name, database="postgres"), f"a slot of {name} is never let go")
         drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
         self.execute(drop, name, database="postgres")
         self.execute(f'DROP DATABASE "{name}"', database="postgres")
@@ -425,14 +277,14 @@ class Postgres:
         """End one of its sessions, and wait until it is gone."""
         self.execute("SELECT pg_terminate_backend(%s)", pid, database="postgres")
         ask = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
-        _until(lambda: not self.execute(ask, pid, database="postgres"), f"session {pid} never ended")
+        until(lambda: not self.execute(ask, pid, database="postgres"), f"session {pid} never ended")
 
     def crash(self, pid: int) -> None:
         """SIGKILL to one of its processes, and wait until it has ended all sessions, recovered, and answers again."""
         [child] = [child for child in self._children() if child.pid == pid]
         with self.connect(database="postgres") as witness:
             child.kill()
-            _until(lambda: not _answers(witness), "the server never noticed")
+            until(lambda: not _answers(witness), "the server never noticed")
         self._wait_until_it_answers()
 
     def copy(self, folder: Path) -> None:
@@ -458,23 +310,11 @@ class Postgres:
     def wait_for(self, lsn: str) -> None:
         """Wait until a standby has replayed this much, such as ``other.lsn()``."""
         ask = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-        _until(lambda: self.execute(ask, lsn) == [(True,)], f"{lsn} never came")
+        until(lambda: self.execute(ask, lsn) == [(True,)], f"{lsn} never came")
 
 
-@dataclass(frozen=True, slots=True)
-class Database:
+class Database(ServerDatabase):
     """One database of a server; tables are named as SQL names them, with quotes where it needs some."""
-
-    server: Postgres
-    name: str = "shop"
-
-    def connect(self, user: str = "postgres", **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-        """A connection to it."""
-        return self.server.connect(user, self.name, **options)
-
-    def execute(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run statements as the superuser, in a session of its own; gives the rows of the last."""
-        return self.server.execute(sql, *values, database=self.name)
 
     def rows(self, table: str, order: str = "1") -> list[dict[str, Any]]:
         """What a table holds."""
@@ -490,16 +330,6 @@ class Database:
         """Make `USER` the owner of tables, which a publication of them takes."""
         for table in tables:
             self.execute(f"ALTER TABLE {table} OWNER TO {USER}")
-
-    def url(self, user: str = "") -> str:
-        """The endpoint as a configuration names it."""
-        return self.server.url(user, self.name)
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
-        """A transaction of its own: committed at the end, rolled back when the block raises."""
-        with self.connect(autocommit=False) as session, session.cursor() as cursor:
-            yield cursor
 
 
 def _left_out(folder: str, names: list[str]) -> list[str]:
@@ -518,51 +348,3 @@ def _answers(session: psycopg.Connection[Any]) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def _state(process: psutil.Process) -> str:
-    """``running``, or else what it is instead."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        halted = process.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE}
-        return "halted" if halted else "running"
-    return "gone"
-
-
-@contextlib.contextmanager
-def _watch(pid: int) -> Iterator[int | None]:
-    """A handle that becomes readable when the process ends, even where nobody collects it; None if it has."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        yield None
-        return
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _until(condition: Callable[[], bool], failure: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, failure
-        time.sleep(0.01)
-
-
-def _reap_after_us(pid: int, folder: Path) -> None:
-    """Have the server ended and its files removed even when this process is killed before it can do so itself.
-
-    One child waits for the end of a pipe that only this process holds open.
-    """
-    if not _reapers:
-        command = [sys.executable, "-I", "-S", "-c", REAPER]
-        _reapers.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
-    pipe = _reapers[0].stdin
-    assert pipe is not None
-    pipe.write(f"{pid} {folder}\n".encode())
-    pipe.flush()

@@ -1,65 +1,22 @@
 """The PostgreSQL source keeps the promises of a source, on a real server."""
 
-from dataclasses import replace
-from itertools import count
-
 import pytest
+from server_kit import ServerKit
 
-from fuagent.model import Credential, Secret
 from fuagent.sources.postgres import Postgres
-from fuagent.testing.source_kit import SourceKit
 from fuagent.testing.source_suite import SourceSuite
-from harness.postgres import PASSWORD, USER
-
-_names = count(1)
+from harness.server import USER
 
 
-class Kit(SourceKit):
-    """A server of its own, and a second program that writes to it."""
+class Kit(ServerKit):
+    """A PostgreSQL server."""
 
-    server = None
-
-    def __init__(self, directory):
-        super().__init__(directory)
-        self.database = self.server.database(f"shop_suite_{next(_names)}")
-        self.begin()
+    driver = Postgres
 
     def begin(self):
         for table in self.tables:
             self.database.create(table, "id bigint PRIMARY KEY, v text")
             self.database.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
-
-    async def __aexit__(self, *_error):
-        self.server.drop(self.database.name)
-
-    def source(self, tables, exclude):
-        options = Postgres.Options(chunk_rows=7, heartbeat=0.5)
-        credential = Credential(user=USER, password=Secret(PASSWORD))
-        context = self.context(tables, exclude, endpoint=self.database.url(), options=options)
-        return Postgres(replace(context, credential=lambda: credential))
-
-    def write(self, changes, end):
-        with self.database.connect(autocommit=False) as session:
-            for change in changes:
-                if change.old is None:
-                    names = ", ".join(change.new)
-                    values = ", ".join(["%s"] * len(change.new))
-                    session.execute(f"INSERT INTO {change.table} ({names}) VALUES ({values})", [*change.new.values()])
-                elif change.new is None:
-                    session.execute(f"DELETE FROM {change.table} WHERE id = %s", (change.old["id"],))
-                else:
-                    values = (change.new["id"], change.new["v"], change.old["id"])
-                    session.execute(f"UPDATE {change.table} SET id = %s, v = %s WHERE id = %s", values)
-            session.execute(end)
-
-    async def commit(self, *changes):
-        self.write(changes, "COMMIT")
-
-    async def roll_back(self, *changes):
-        self.write(changes, "ROLLBACK")
-
-    async def alter(self, table):
-        self.database.execute(f"ALTER TABLE {table} ADD COLUMN extra text")
 
     async def purge(self):
         self.database.execute("SELECT pg_switch_wal()")
