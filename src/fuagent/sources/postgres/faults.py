@@ -29,7 +29,7 @@ _SHELTER = (
 )
 _ENCODED = (
     "correct it there, and move the rows to a database with the encoding UTF8; where the log holds it already, end what "
-    "the sync has there with fuagent remove, and start it anew"
+    "the sync has there with fuagent source remove, and start it anew"
 )
 
 _Told = tuple[type[FuagentError], str, str]

@@ -11,6 +11,7 @@ from postgres_following import following, gather, plain, prepared, session, stan
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Anchor, Place
 from fuagent.sources.postgres import dump, places
+from fuagent.sources.postgres.slots import publication
 from fuagent.wire.postgres import lsn
 from harness.proxy import Proxy
 
@@ -45,8 +46,9 @@ async def following_rows(stream):
 
 async def drained(stream, came):
     """Read on, into ``came``, until it ends."""
-    async for rows in stream:
-        came.append(rows)
+    async with asyncio.timeout(30):
+        async for rows in stream:
+            came.append(rows)
 
 
 @contextlib.asynccontextmanager
@@ -317,8 +319,58 @@ async def test_a_publication_that_is_altered_in_mid_stream_is_noticed(postgres_d
             await drained(stream, [])
 
 
+@pytest.mark.parametrize(
+    ("made", "everything"),
+    [
+        ("FOR TABLE parted, plain", False),
+        ("FOR TABLE parted, plain WITH (publish_via_partition_root = true)", False),
+        ("FOR ALL TABLES", True),
+        ("FOR TABLES IN SCHEMA public", True),
+    ],
+)
+async def test_a_publication_takes_in_everything_or_what_it_names(postgres_database, opened, address, made, everything):
+    """Partitions are not named one by one, and yet their table is."""
+    database = postgres_database
+    database.execute(
+        "CREATE TABLE plain (id int PRIMARY KEY); CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY LIST (id)"
+    )
+    database.execute("CREATE TABLE part PARTITION OF parted FOR VALUES IN (1)")
+    database.execute(f"CREATE PUBLICATION {NAME} {made}")
+    found = await publication(await opened(address(database)), NAME)
+
+    assert found.everything is everything
+
+
+async def test_what_holds_up_the_first_slot_is_named(private_postgres, monkeypatch):
+    """An open transaction, or one that was prepared and forgotten; nothing of ours stays, and when it has ended all goes on."""
+    monkeypatch.setattr("fuagent.sources.postgres.slots.WAIT_FOR", 0.5)
+    server = private_postgres(max_prepared_transactions=2)
+    database = server.database()
+    database.create("t", TABLE)
+    source = unopened(database, "t")
+    await source.open()
+    with database.connect(autocommit=False) as other:
+        other.execute("INSERT INTO t VALUES (1)")
+        with pytest.raises(TryAgainError, match=f"process {other.info.backend_pid} of the server") as open_one:
+            await prepared(source)
+        other.rollback()
+    with database.connect() as other:
+        for statement in ("BEGIN", "INSERT INTO t VALUES (2)", "PREPARE TRANSACTION 'forgotten'"):
+            other.execute(statement)
+    with pytest.raises(TryAgainError, match="prepared transaction forgotten"):
+        await prepared(source)
+    left = server.slots()
+    database.execute("ROLLBACK PREPARED 'forgotten'")
+    await prepared(source)
+    await source.close()
+
+    assert "pg_terminate_backend" in open_one.value.fix
+    assert left == []
+    assert [slot["slot_name"] for slot in server.slots()] == [NAME]
+
+
 async def test_partitions_that_are_published_one_by_one_are_named(postgres_database):
-    """Such a publication is no publication of everything: it is said what to mend, and tables still leave it."""
+    """It is said what to mend, and nothing is followed before it is."""
     database = postgres_database
     database.execute("CREATE TABLE t (id int PRIMARY KEY) PARTITION BY LIST (id)")
     database.execute("CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1)")
