@@ -348,9 +348,13 @@ async def test_tables_of_others_are_missed_in_a_publication_of_ours(link, postgr
 
 
 async def until_said(link, server, statement, what):
-    """Write log until something is said, and nothing else."""
+    """Write log until something is said, and nothing else.
+
+    The transaction ends behind the statement, a little into the new segment: right at its beginning the room is a
+    whole number of segments, and the step from enough of them to none may be missed.
+    """
     for _ in range(20):
-        server.execute(f"SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000)); {statement}")
+        server.execute(f"SELECT pg_logical_emit_message(true, 'x', repeat('x', 1000)); {statement}")
         found = texts(await checked(link, keeps=4 << 20), Level.WARNING)
         if any(what in line for line in found):
             break
