@@ -16,7 +16,7 @@ from fuagent.model import Kind, Row, TableSpec, Written
 from fuagent.sources import rereading
 from fuagent.sources.mysql.columns import Declared, pieces, quote, quoted
 from fuagent.sources.mysql.link import Link, RawRow
-from fuagent.sources.mysql.tables import Layout
+from fuagent.sources.mysql.tables import Layout, layouts
 from fuagent.sources.mysql.versions import Version
 from fuagent.sources.picture import encoder
 
@@ -25,26 +25,43 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MOMENTS = frozenset({Kind.DATETIME, Kind.TIMESTAMP})
 
 
-async def by_key(link: Link, layout: Layout, version: Version, keys: Sequence[Row]) -> list[Row | None]:
+async def by_key(link: Link, version: Version, keys: Sequence[Row], home: str) -> list[Row | None]:
     """Rows as they are now, as ``version`` has its columns; None for one that is gone.
 
     Raises:
-        HaltSyncError: the table has not all of these columns any more.
+        HaltSyncError: the table is gone, or has not all of these columns any more, or has them of another type.
     """
+    await link.rows("START TRANSACTION READ ONLY")
+    try:
+        # From the first statement on nobody alters the table before the end of the transaction.
+        await link.rows(f"SELECT 1 FROM {quoted(version.name)} LIMIT 0")  # noqa: S608 - names go through quote
+        [layout] = await layouts(link, [version.name], home)
+        columns = _same(version, layout)
+        declared = {one.column.name: one for one in layout.columns}
+        key = [declared[name] for name in version.table.key]
+        rows: list[Row | None] = []
+        for one in keys:
+            raw = await _some(link, layout, columns, key, one)
+            rows.append(_under(one, version.keys, pieces(columns, raw)[0]) if raw else None)
+        return rows
+    finally:
+        await link.attempt("ROLLBACK")
+
+
+def _same(version: Version, layout: Layout) -> list[Declared]:
+    """The columns of a version as the table has them now: what is read of others would be taken for another type's."""
     declared = {one.column.name: one for one in layout.columns}
-    wanted = [declared.get(column.name) for column in version.table.columns]
-    found = [one for one in wanted if one is not None]
-    if len(found) < len(wanted):
+    found = [
+        declared[column.name]
+        for column in version.table.columns
+        if column.name in declared and replace(declared[column.name].column, nullable=column.nullable) == column
+    ]
+    if len(found) < len(version.table.columns):
         raise HaltSyncError(
-            f"rows of table {shown(version.label)} lack columns in the binlog that the table has no more",
+            f"rows of table {shown(version.label)} lack columns in the binlog, that the table has no more or of another type",
             fix="SET GLOBAL binlog_row_image = FULL; then take a snapshot with fuagent snapshot",
         )
-    key = [declared[name] for name in version.table.key]
-    rows: list[Row | None] = []
-    for one in keys:
-        raw = await _some(link, layout, found, key, one)
-        rows.append(_under(one, version.keys, pieces(found, raw)[0]) if raw else None)
-    return rows
+    return found
 
 
 def _under(key: Row, places: Sequence[int], row: RawRow) -> Row:

@@ -230,10 +230,9 @@ class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
                 question.layout = found[0] if found else known
                 question.changed = await tables.changed(self._opened, question.name)
             elif isinstance(question, Reread):
-                layout = question.version.layout
-                if layout is None:
-                    raise HaltSyncError(f"table {shown(question.version.label)} is gone, and its rows lack columns")
-                question.rows = await rereading.by_key(self._opened, layout, question.version, question.keys)
+                question.rows = await rereading.by_key(
+                    self._opened, question.version, question.keys, self._reached.database
+                )
 
     async def snapshot(self, labels: Sequence[str]) -> SnapshotRun:
         """A consistent picture of these tables."""
