@@ -6,7 +6,7 @@ import pytest
 
 from fuagent.errors import LostPlaceError, TryAgainError
 from fuagent.sources.address import Tls
-from fuagent.sources.postgres.dump import Commands
+from fuagent.sources.postgres.dump import _SENDER, Commands
 from fuagent.wire.postgres import frames, lsn
 from harness import certificates
 
@@ -115,10 +115,10 @@ async def test_a_question_is_answered(way, dumping):
     assert reached >= end
 
 
-async def test_a_connection_that_is_not_read_stays(private_postgres, dumping):
+async def test_a_connection_that_is_not_read_stays(postgres_database, dumping, monkeypatch):
     """However impatient the server is, and whether or not it is blocked in sending."""
-    server = private_postgres(wal_sender_timeout="500ms")
-    database = ready(server.database())
+    monkeypatch.setitem(_SENDER, "wal_sender_timeout", "500ms")
+    database = ready(postgres_database)
     dump = await dumping(database, heartbeat=0.1)
     database.execute("INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 50000) n")
     await asyncio.to_thread(database.execute, "SELECT pg_sleep(2)")
