@@ -117,11 +117,11 @@ async def test_a_question_is_answered(way, dumping):
 
 async def test_a_connection_that_is_not_read_stays(postgres_database, dumping, monkeypatch):
     """However impatient the server is, and whether or not it is blocked in sending."""
-    monkeypatch.setitem(_SENDER, "wal_sender_timeout", "500ms")
+    monkeypatch.setitem(_SENDER, "wal_sender_timeout", "1s")
     database = ready(postgres_database)
     dump = await dumping(database, heartbeat=0.1)
-    database.execute("INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 50000) n")
-    await asyncio.to_thread(database.execute, "SELECT pg_sleep(2)")
+    fill = "INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 50000) n; SELECT pg_sleep(2.5)"
+    await asyncio.to_thread(database.execute, fill)
 
     assert len([one for one in await until(dump, 1) if one[25:26] == b"I"]) == 50_000
 
