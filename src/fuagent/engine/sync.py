@@ -115,7 +115,9 @@ class Sync:
     def lose(self, reason: str) -> None:
         """Record that the place is lost; on disk before anything follows from it."""
         record = self.ledger.record
-        changes: dict[str, object] = {"gap": reason, "lost_at": record.acknowledged}
+        # Where nothing was delivered since the last loss, this one follows from it: the first tells why.
+        gap = record.gap if record.lost_at == record.acknowledged else ""
+        changes: dict[str, object] = {"gap": gap or reason, "lost_at": record.acknowledged}
         if self.settings.on_lost_place == "snapshot" and record.snapshot is None:
             changes["snapshot"] = SnapshotRecord(cause=BY_LOSS)
         self.ledger.save(**changes)

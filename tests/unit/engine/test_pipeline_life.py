@@ -312,6 +312,29 @@ class TestFaults:
 
         World().run(story)
 
+    def test_what_follows_from_a_loss_hides_it_not(self):
+        """Two losses with nothing delivered between them are one, and it has the reason of the first."""
+
+        async def story(world: World) -> None:
+            reasons = ["the slot was taken away.", "the slot was made anew."]
+
+            def watch(step: str) -> None:
+                if step == "source: discover" and reasons:
+                    raise LostPlaceError(reasons.pop(0), where="memory://", fix="Wait.")
+
+            world.service.accepts = False
+            world.put(1)
+            world.begin()
+            await world.caught_up()
+            await world.end()
+            world.watch = watch
+            world.begin()
+            await world.until(lambda: len(world.losses) == 2)
+            await world.caught_up()
+            assert world.record.gap == "the slot was taken away."
+
+        World().run(story)
+
     def test_defect_of_a_driver(self):
         """An exception nobody promised halts the sync and names its type, not its text."""
 
