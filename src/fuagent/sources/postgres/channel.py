@@ -31,7 +31,7 @@ _LENGTH = struct.Struct(">I")
 _HEADS = re.compile(rb"\nd[\0-\xff]{4}")
 """The head of a frame behind the line of the one before: no line of COPY's text has its end anywhere else."""
 _STARTED = b"HW"
-_D, _ERROR, _READY = b"dEZ"
+_D, _ERROR, _READY, _NOTICE = b"dEZN"
 _LARGEST = 1 << 30
 """Bytes of one frame: no row is larger."""
 _SOON = 2.0
@@ -46,6 +46,8 @@ class Channel(Protocol):
 
     ended: bool
     """Whether all has come, so that the connection can be used again."""
+    notices: list[frames.Failure]
+    """What the server has said without failing, in its order with the frames."""
 
     async def begin(self, statement: str, within: float) -> None:
         """Send the statement, and wait until its frames begin; errors as :func:`start`."""
@@ -117,6 +119,7 @@ class Plain:
 
     def __init__(self, connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> None:
         self.ended = False
+        self.notices: list[frames.Failure] = []
         self._where = where
         self._said = said
         self._socket = socket.socket(fileno=os.dup(connection.socket))
@@ -179,6 +182,8 @@ class Plain:
         kind, payload = self._rest[0], self._rest[frames.PAYLOAD_AT : size]
         self._rest = self._rest[size:]
         self.ended = kind == _READY
+        if kind == _NOTICE:
+            self.notices.append(frames.read_failure(payload))
         if kind == _ERROR:
             with suppress(FuagentError):  # a fatal one: the server hangs up
                 while not self.ended:
@@ -227,14 +232,23 @@ class Plain:
         self._socket.close()
 
 
+def _told(result: Any) -> frames.Failure:
+    """What a result of libpq's says of an error, or in a notice."""
+    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
+    return frames.Failure(state, message)
+
+
 class Sealed:
     """Has libpq read what is encrypted, and puts its frames together again."""
 
     def __init__(self, connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> None:
         self.ended = False
+        self.notices: list[frames.Failure] = []
         self._where = where
         self._said = said
         self._connection: Any = connection
+        self._connection.notice_handler = lambda result: self.notices.append(_told(result))
         self._taken = False
         """Whether libpq has no more frames."""
         self._kept: list[bytes] = []
@@ -321,9 +335,7 @@ class Sealed:
     def _failed(self, result: Any) -> Exception:
         if result is None:
             return TryAgainError("the server closed the connection", where=self._where)
-        state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-        message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-        return self._said(state, message, self._where)
+        return self._said(*_told(result), self._where)
 
     async def send(self, payload: bytes) -> None:
         """See :class:`Channel`."""

@@ -21,8 +21,8 @@ from fuagent.wire.postgres import frames, lsn
 
 MISSED = 3
 """Signs of life that may be missed."""
-_SENDER = {**WRITTEN, **PATIENT, "wal_sender_timeout": "60s"}
-"""The server's own may be shorter than what is told in between."""
+_SENDER = {**WRITTEN, **PATIENT, "wal_sender_timeout": "60s", "client_min_messages": "warning"}
+"""The server's own may be shorter than what is told in between; and its warnings are wanted."""
 _TELL = 10.0
 """Seconds between two signs of life, at most."""
 _AGAIN = 0.05
@@ -58,7 +58,12 @@ class Commands:
 class Dump:
     """One reader of one slot. After :meth:`close` there is nothing left of it."""
 
-    def __init__(self, connection: Connection, made: Channel, where: str, heartbeat: float, reached: int) -> None:
+    def __init__(
+        self, connection: Connection, made: Channel, where: str, heartbeat: float, reached: int, publication: str
+    ) -> None:
+        self.skipped = False
+        """Whether the server has passed over changes, because the publication was not there when they were made."""
+        self._publication = publication
         self._connection = connection
         self._channel = made
         self._where = where
@@ -89,7 +94,7 @@ class Dump:
         except BaseException:
             connection.end()
             raise
-        return cls(connection, made, address.where, heartbeat, position)
+        return cls(connection, made, address.where, heartbeat, position, publication)
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -109,11 +114,22 @@ class Dump:
             self._telling.result()
         with translating(self._where):
             data = await self._channel.received(self._heartbeat * MISSED)
+        self._listen()
         if not data:
             raise TryAgainError(
                 "the server has ended sending its log; it is shutting down, it seems", where=self._where
             )
         return data
+
+    def _listen(self) -> None:
+        """Before version 18 a publication that is missing is an error; since then the server warns, and goes on without.
+
+        The text is in the server's language. Of the warnings with this SQLSTATE one more may hold the name.
+        """
+        for state, text in self._channel.notices:
+            if state == "55000" and self._publication in text and "synchronized_standby_slots" not in text:
+                self.skipped = True
+        self._channel.notices.clear()
 
     async def more(self) -> bool:
         """Whether something has arrived that was not taken; waits for nothing."""

@@ -205,6 +205,8 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
                     yield given
                 else:
                     await self._answer(given)
+            if dump.skipped and (reader.idle or reader.finished):
+                raise self._passed_over(reader)
             dump.confirm(reader.reached, self._acknowledged)
             if reader.wanted:
                 reader.wanted = False
@@ -221,6 +223,11 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
             # No reader gets past a change of which the publication was not there, though it may be there again.
             error.place = finder.spot(await finder.end()).place(reader.previous)
             raise
+
+    def _passed_over(self, reader: LogReader) -> LostPlaceError:
+        """What is said where the server has left changes out; it goes on behind them."""
+        what = f"publication {shown(self._publication)} was gone for a while, and the log holds nothing of what was changed then"
+        return LostPlaceError(what, where=self._opened.where, place=reader.spot.place(reader.previous))
 
     async def _unchanged(self) -> None:
         """See that the publication still holds the tables, and that the log still tells of their old rows.

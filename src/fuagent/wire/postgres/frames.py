@@ -38,7 +38,7 @@ class Keepalive(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An error of the server: its SQLSTATE and its text."""
+    """An error of the server, or a notice: its SQLSTATE and its text."""
 
     code: str
     message: str
@@ -92,7 +92,7 @@ def status(received: int, flushed: int, clock: float, *, reply: bool = False) ->
 
 
 def read_failure(payload: bytes) -> Failure:
-    """Read an ErrorResponse, from behind its length on: fields of a type byte and a text, the first of each type.
+    """Read an ErrorResponse or a NoticeResponse, from behind its length on: fields of a type byte and a text, the first of each type.
 
     What is missing is empty. The text may hold a value of a row: it is not for showing.
     """

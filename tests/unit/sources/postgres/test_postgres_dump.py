@@ -9,6 +9,7 @@ from fuagent.sources.address import Tls
 from fuagent.sources.postgres.dump import _SENDER, Commands
 from fuagent.wire.postgres import frames, lsn
 from harness import certificates
+from harness.postgres import USER, before, since
 
 WAYS = [Tls.OFF, Tls.REQUIRE]
 
@@ -174,6 +175,7 @@ async def test_a_slot_that_is_gone_is_a_lost_place(way, dumping):
         await dumping(database, **options)
 
 
+@before(18)
 async def test_a_publication_that_is_gone_is_a_lost_place(way, dumping):
     """The server says so in the middle of the stream."""
     database, options = way
@@ -182,6 +184,21 @@ async def test_a_publication_that_is_gone_is_a_lost_place(way, dumping):
 
     with pytest.raises(LostPlaceError, match="publication"):
         await until(dump, 1)
+
+
+@since(18)
+async def test_a_publication_that_is_gone_is_heard_of(way, dumping):
+    """The server warns, and passes over what was changed meanwhile; also where somebody has told it to be quiet."""
+    database, options = way
+    database.execute(f"ALTER ROLE {USER} SET client_min_messages = error")
+    database.execute("INSERT INTO t VALUES (1, 'x')")
+    database.execute("DROP PUBLICATION p; INSERT INTO t VALUES (2, 'x')")
+    database.execute("CREATE PUBLICATION p FOR TABLE t; INSERT INTO t VALUES (3, 'x')")
+    dump = await dumping(database, **options)
+    found = await until(dump, 2)
+
+    assert len([one for one in found if one[25:26] == b"I"]) == 2
+    assert dump.skipped
 
 
 async def test_a_server_that_ends_is_tried_again(way, dumping):

@@ -316,6 +316,33 @@ async def test_a_key_of_generated_columns_is_refused(postgres_database):
     await source.close()
 
 
+# ------------------------------------------------------------------ publications that were gone
+
+
+@since(18)
+async def test_changes_without_a_publication_are_a_lost_place(postgres_database):
+    """The server passes over them; it is said, behind all that came before, and gone on behind it."""
+    postgres_database.create("t", "id int PRIMARY KEY")
+    postgres_database.execute("CREATE PUBLICATION p FOR TABLE t")
+    async with following(postgres_database, "t", publication="p") as source:
+        place = await standing(source)
+        postgres_database.execute("INSERT INTO t VALUES (1)")
+        postgres_database.execute("DROP PUBLICATION p; INSERT INTO t VALUES (2)")
+        postgres_database.execute("CREATE PUBLICATION p FOR TABLE t; INSERT INTO t VALUES (3)")
+        came = []
+
+        async def read():
+            async for rows in source.stream(place, (await source.head(place)).position):
+                came.extend(plain([rows]))
+
+        with pytest.raises(LostPlaceError, match="publication p was gone for a while") as raised:
+            await read()
+        postgres_database.execute("INSERT INTO t VALUES (4)")
+        after = plain(await gather(source, raised.value.place))
+
+    assert [row["id"] for row in came + after] == [1, 3, 4]
+
+
 # ------------------------------------------------------------------ idle slots
 
 
