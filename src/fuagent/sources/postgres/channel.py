@@ -47,7 +47,7 @@ class Channel(Protocol):
     ended: bool
     """Whether all has come, so that the connection can be used again."""
     notices: list[frames.Failure]
-    """What the server has said without failing, in its order with the frames."""
+    """What the server has said without failing, in its order with the frames; libpq tells its connection instead."""
 
     async def begin(self, statement: str, within: float) -> None:
         """Send the statement, and wait until its frames begin; errors as :func:`start`."""
@@ -232,13 +232,6 @@ class Plain:
         self._socket.close()
 
 
-def _told(result: Any) -> frames.Failure:
-    """What a result of libpq's says of an error, or in a notice."""
-    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-    message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-    return frames.Failure(state, message)
-
-
 class Sealed:
     """Has libpq read what is encrypted, and puts its frames together again."""
 
@@ -248,7 +241,6 @@ class Sealed:
         self._where = where
         self._said = said
         self._connection: Any = connection
-        self._connection.notice_handler = lambda result: self.notices.append(_told(result))
         self._taken = False
         """Whether libpq has no more frames."""
         self._kept: list[bytes] = []
@@ -335,7 +327,9 @@ class Sealed:
     def _failed(self, result: Any) -> Exception:
         if result is None:
             return TryAgainError("the server closed the connection", where=self._where)
-        return self._said(*_told(result), self._where)
+        state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
+        return self._said(state, message, self._where)
 
     async def send(self, payload: bytes) -> None:
         """See :class:`Channel`."""

@@ -94,6 +94,9 @@ class Dump:
         except BaseException:
             connection.end()
             raise
+        connection.add_notice_handler(
+            lambda told: made.notices.append(frames.Failure(told.sqlstate or "", told.message_primary or ""))
+        )
         return cls(connection, made, address.where, heartbeat, position, publication)
 
     async def close(self) -> None:
