@@ -11,7 +11,7 @@ from fuagent.encode.compile import Encoder, Values
 from fuagent.encode.recover import Key, Keys
 from fuagent.encode.transform import Unfit
 from fuagent.errors import FuagentError
-from fuagent.model import Deletes, TableSpec, Written
+from fuagent.model import Deletes, Row, TableSpec, Written
 
 Fetch = Callable[[Key], Awaitable[Sequence[Values]]]
 """The rows that the server finds under a key, as the encoder takes them; to it more may be equal than one."""
@@ -20,6 +20,12 @@ _BY_TRANSFORM = (
     "no row has the key in the event: the row is gone, or the transform changed its key. "
     "Take the row off the list, or take a snapshot"
 )
+
+
+def under(key: Row, places: Sequence[int], row: Row) -> Row:
+    """The row under the very key that the log has: what is equal to the server may be written otherwise."""
+    values = dict(zip(places, key, strict=True))
+    return tuple(values.get(place, value) for place, value in enumerate(row))
 
 
 async def reread(

@@ -42,7 +42,7 @@ async def by_key(link: Link, version: Version, keys: Sequence[Row], home: str) -
         rows: list[Row | None] = []
         for one in keys:
             raw = await _some(link, layout, columns, key, one)
-            rows.append(_under(one, version.keys, pieces(columns, raw)[0]) if raw else None)
+            rows.append(rereading.under(one, version.keys, pieces(columns, raw)[0]) if raw else None)
         return rows
     finally:
         await link.attempt("ROLLBACK")
@@ -62,12 +62,6 @@ def _same(version: Version, layout: Layout) -> list[Declared]:
             fix="SET GLOBAL binlog_row_image = FULL; then take a snapshot with fuagent snapshot",
         )
     return found
-
-
-def _under(key: Row, places: Sequence[int], row: RawRow) -> Row:
-    """The row under the very key that the log has: what is equal to the server may be written otherwise."""
-    values = dict(zip(places, key, strict=True))
-    return tuple(values.get(place, value) for place, value in enumerate(row))
 
 
 async def reread(link: Link, spec: TableSpec, layout: Layout, events: Sequence[bytes]) -> list[Written]:

@@ -1,8 +1,8 @@
 """What a server sends in bulk: COPY's text and the log, frame after frame.
 
-libpq hands out one frame at a time, at the price of a call and a copy for each. So where the connection is not encrypted, the socket is read
-in large pieces instead, between two statements of libpq's own, which knows nothing of it. Where it is encrypted,
-only libpq can read it.
+libpq hands out one frame at a time, at the price of a call and a copy for each. So where the connection is not
+encrypted, the socket is read in large pieces instead, between two statements of libpq's own, which knows nothing of
+it. Where it is encrypted, only libpq can read it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _SOON = 2.0
 """Seconds in which a server is ready again after an error."""
 Said = Callable[[str, str, str], FuagentError]
 """An error's SQLSTATE, its message and where it was → ours."""
+Heard = Callable[[frames.Failure], None]
+"""Takes what the server says without failing, in its order with the frames."""
 _COPYING = (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -46,8 +48,6 @@ class Channel(Protocol):
 
     ended: bool
     """Whether all has come, so that the connection can be used again."""
-    notices: list[frames.Failure]
-    """What the server has said without failing, in its order with the frames; libpq tells its connection instead."""
 
     async def begin(self, statement: str, within: float) -> None:
         """Send the statement, and wait until its frames begin; errors as :func:`start`."""
@@ -86,19 +86,26 @@ async def ready(descriptor: int, *, writing: bool = False) -> None:
         leave(descriptor)
 
 
-def on(connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> Channel:
-    """A channel on an idle connection. ``said`` tells what the server's errors mean there."""
-    return Sealed(connection, where, said) if connection.ssl_in_use else Plain(connection, where, said)
+def _unheard(_notice: frames.Failure) -> None:
+    """Nobody listens."""
 
 
-async def start(connection: pq.abc.PGconn, statement: str, where: str, within: float) -> Channel:
+def on(connection: pq.abc.PGconn, where: str, said: Said = faults.said, heard: Heard = _unheard) -> Channel:
+    """A channel on an idle connection. ``said`` tells what the server's errors mean there, ``heard`` hears its notices.
+
+    Those that libpq reads itself go to its connection's own handler.
+    """
+    return Sealed(connection, where, said) if connection.ssl_in_use else Plain(connection, where, said, heard)
+
+
+async def start(connection: pq.abc.PGconn, statement: str, where: str, within: float, heard: Heard) -> Channel:
     """Have the server send its log, by a statement on an idle connection, and wait until its frames begin.
 
     Raises:
         TryAgainError: the connection broke, or nothing came within so many seconds.
         FuagentError: what the server's own error means.
     """
-    made = on(connection, where, faults.said_of_log)
+    made = on(connection, where, faults.said_of_log, heard)
     try:
         await made.begin(statement, within)
     except BaseException:
@@ -117,11 +124,11 @@ def _size(data: bytes, place: int) -> int:
 class Plain:
     """Reads the socket itself."""
 
-    def __init__(self, connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> None:
+    def __init__(self, connection: pq.abc.PGconn, where: str, said: Said, heard: Heard) -> None:
         self.ended = False
-        self.notices: list[frames.Failure] = []
         self._where = where
         self._said = said
+        self._heard = heard
         self._socket = socket.socket(fileno=os.dup(connection.socket))
         self._socket.setblocking(False)
         self._plenty = False
@@ -183,7 +190,7 @@ class Plain:
         self._rest = self._rest[size:]
         self.ended = kind == _READY
         if kind == _NOTICE:
-            self.notices.append(frames.read_failure(payload))
+            self._heard(frames.read_failure(payload))
         if kind == _ERROR:
             with suppress(FuagentError):  # a fatal one: the server hangs up
                 while not self.ended:
@@ -235,9 +242,8 @@ class Plain:
 class Sealed:
     """Has libpq read what is encrypted, and puts its frames together again."""
 
-    def __init__(self, connection: pq.abc.PGconn, where: str, said: Said = faults.said) -> None:
+    def __init__(self, connection: pq.abc.PGconn, where: str, said: Said) -> None:
         self.ended = False
-        self.notices: list[frames.Failure] = []
         self._where = where
         self._said = said
         self._connection: Any = connection

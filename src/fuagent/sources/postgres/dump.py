@@ -59,11 +59,9 @@ class Dump:
     """One reader of one slot. After :meth:`close` there is nothing left of it."""
 
     def __init__(
-        self, connection: Connection, made: Channel, where: str, heartbeat: float, reached: int, publication: str
+        self, connection: Connection, made: Channel, where: str, heartbeat: float, reached: int, absent: asyncio.Event
     ) -> None:
-        self.skipped = False
-        """Whether the server has passed over changes, because the publication was not there when they were made."""
-        self._publication = publication
+        self._absent = absent
         self._connection = connection
         self._channel = made
         self._where = where
@@ -83,6 +81,15 @@ class Dump:
             LostPlaceError: there is no such slot or publication (any more), or the log is gone.
         """
         connection = await connect(address, _SENDER, replication="database")
+        absent = asyncio.Event()
+
+        def heard(notice: frames.Failure) -> None:
+            if _is_absence(notice, publication):
+                absent.set()
+
+        connection.add_notice_handler(
+            lambda told: heard(frames.Failure(told.sqlstate or "", told.message_primary or ""))
+        )
         try:
             names = quote(publication).replace("'", "''")
             text = (
@@ -90,14 +97,16 @@ class Dump:
                 f"(proto_version '1', publication_names '{names}')"
             )
             with translating(address.where):
-                made = await channel.start(connection.pgconn, text, address.where, QUERY_FOR)
+                made = await channel.start(connection.pgconn, text, address.where, QUERY_FOR, heard)
         except BaseException:
             connection.end()
             raise
-        connection.add_notice_handler(
-            lambda told: made.notices.append(frames.Failure(told.sqlstate or "", told.message_primary or ""))
-        )
-        return cls(connection, made, address.where, heartbeat, position, publication)
+        return cls(connection, made, address.where, heartbeat, position, absent)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the server has passed over changes, because the publication was not there when they were made."""
+        return self._absent.is_set()
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -117,22 +126,11 @@ class Dump:
             self._telling.result()
         with translating(self._where):
             data = await self._channel.received(self._heartbeat * MISSED)
-        self._listen()
         if not data:
             raise TryAgainError(
                 "the server has ended sending its log; it is shutting down, it seems", where=self._where
             )
         return data
-
-    def _listen(self) -> None:
-        """Before version 18 a publication that is missing is an error; since then the server warns, and goes on without.
-
-        The text is in the server's language. Of the warnings with this SQLSTATE one more may hold the name.
-        """
-        for state, text in self._channel.notices:
-            if state == "55000" and self._publication in text and "synchronized_standby_slots" not in text:
-                self.skipped = True
-        self._channel.notices.clear()
 
     async def more(self) -> bool:
         """Whether something has arrived that was not taken; waits for nothing."""
@@ -175,3 +173,12 @@ class Dump:
             except (FuagentError, psycopg.Error, OSError):
                 return  # reading will tell
             await asyncio.sleep(_AGAIN)
+
+
+def _is_absence(notice: frames.Failure, publication: str) -> bool:
+    """Before version 18 a publication that is missing is an error; since then the server warns, and goes on without.
+
+    The text is in the server's language. Of the warnings with this SQLSTATE one more may hold the name.
+    """
+    named = publication in notice.message and "synchronized_standby_slots" not in notice.message
+    return notice.code == "55000" and named

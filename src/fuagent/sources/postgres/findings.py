@@ -10,7 +10,7 @@ from fuagent.model import Deletes, Finding, Level
 from fuagent.sources.postgres import slots
 from fuagent.sources.postgres.columns import quote, quoted
 from fuagent.sources.postgres.link import Link
-from fuagent.sources.postgres.server import Server
+from fuagent.sources.postgres.server import PREPARED, Server, oldest_transaction
 from fuagent.sources.postgres.slots import Publication, Slot
 from fuagent.sources.postgres.tables import Layout
 from fuagent.sources.selection import Listing, passed_over
@@ -164,27 +164,14 @@ def _kept(where: str, server: Server, name: str, kept: Slot | None) -> Iterator[
         )
 
 
-# Others' transactions show their start to members of pg_read_all_stats alone, and their locks to everybody.
-_OLDEST = (
-    "SELECT l.pid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.int8, "
-    "pg_catalog.age(l.transactionid) FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-    "WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL "
-    "ORDER BY pg_catalog.age(l.transactionid) DESC LIMIT 1"
-)
-
-
 async def _open(link: Link) -> list[Finding]:
     """Transactions that a slot would wait for."""
-    row = await link.one(_OLDEST)
-    seconds, others = (row[1] or 0, row[2]) if row else (0, 0)
-    if row is not None and (seconds >= _LONG or (row[1] is None and others >= _MANY)):
-        age = f"since {seconds} s" if row[1] is not None else f"while {others} others began"
-        what = f"a transaction is open {age} (process {row[0]}); slots and snapshots wait for its end."
-        return [Finding(Level.WARNING, link.where, what, f"End it, or SELECT pg_terminate_backend({row[0]});")]
-    row = await link.one(
-        "SELECT gid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - prepared)::pg_catalog.int8 "
-        "FROM pg_catalog.pg_prepared_xacts ORDER BY prepared LIMIT 1"
-    )
+    held = await oldest_transaction(link)
+    if held is not None and (held.others >= _MANY if held.seconds is None else held.seconds >= _LONG):
+        age = f"while {held.others} others began" if held.seconds is None else f"since {held.seconds} s"
+        what = f"a transaction is open {age} (process {held.pid}); slots and snapshots wait for its end."
+        return [Finding(Level.WARNING, link.where, what, f"End it, or SELECT pg_terminate_backend({held.pid});")]
+    row = await link.one(PREPARED)
     if row is None or row[1] < _LONG:
         return []
     gid = shown(str(row[0]).replace("'", "''"))

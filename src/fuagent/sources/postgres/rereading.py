@@ -40,7 +40,7 @@ async def by_key(link: Link, layout: Layout, version: Version, keys: Sequence[Ro
         # Asked in the same statement: the layout may be older than the last ALTER TABLE, and not the log's own either.
         if raw and raw[0][-1] != ",".join(map(str, version.types)).encode():
             raise _altered(layout, version)
-        rows.append(raw[0][:-1] if raw else None)
+        rows.append(rereading.under(key, version.keys, raw[0][:-1]) if raw else None)
     return rows
 
 

@@ -1,8 +1,9 @@
-"""What is asked of a server once, when it is connected."""
+"""What is asked of a server: what it is, once, when it is connected; and who holds up what has to wait for all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fuagent.errors import HaltSyncError
 from fuagent.sources.postgres.link import Link
@@ -29,6 +30,19 @@ _ASK = (
     "pg_catalog.pg_has_role(r.oid, h.oid, 'MEMBER')) FROM pg_catalog.pg_control_system() s, pg_catalog.pg_roles r "
     "WHERE r.rolname = CURRENT_USER"
 )
+
+# Others' transactions show their start to members of pg_read_all_stats alone, and their locks to everybody.
+_OLDEST = (
+    "SELECT l.pid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.int8, "
+    "pg_catalog.age(l.transactionid) FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
+    "WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid <> %s "
+    "ORDER BY pg_catalog.age(l.transactionid) DESC LIMIT 1"
+)
+PREPARED = (
+    "SELECT gid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - prepared)::pg_catalog.int8 "
+    "FROM pg_catalog.pg_prepared_xacts ORDER BY prepared LIMIT 1"
+)
+"""The oldest prepared transaction, and the seconds since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +101,20 @@ async def server(link: Link) -> Server:
         superuser,
         superuser or replicates,
     )
+
+
+class Open(NamedTuple):
+    """A transaction that is open."""
+
+    pid: int
+    """The server's process."""
+    seconds: int | None
+    """Since when; None where the account may not know."""
+    others: int
+    """Transactions that have begun since."""
+
+
+async def oldest_transaction(link: Link, *, besides: int = 0) -> Open | None:
+    """The one that has been open for longest, of those that have written, and not of the process ``besides``."""
+    row = await link.one(_OLDEST, (besides,))
+    return None if row is None else Open(*row)

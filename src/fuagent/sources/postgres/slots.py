@@ -3,15 +3,16 @@
 The publication comes first: a slot that is older than its publication can never be read (the stream looks
 the publication up as it was at each change). Publication and slot have one name, made of the agent's and the sync's.
 
-A comment on the publication holds which tables were published under which OIDs, so that a table that
-was taken out of it, or dropped and made anew, is told from one that is new in the sync.
+A comment on the publication holds which tables were published under which OIDs, and the OIDs of their being in it, so
+that a table that was taken out of it, though it may be there again, or dropped and made anew, is told from one that is
+new in the sync.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -22,6 +23,7 @@ from fuagent.sources.address import Address
 from fuagent.sources.postgres.columns import quote, quoted
 from fuagent.sources.postgres.dump import Commands
 from fuagent.sources.postgres.link import Link
+from fuagent.sources.postgres.server import PREPARED, oldest_transaction
 from fuagent.sources.postgres.tables import Layout
 from fuagent.wire.postgres import lsn
 
@@ -75,6 +77,7 @@ _INVALID = {
     ),
 }
 """pg_replication_slots.invalidation_reason → what happened, and what avoids it."""
+_OTHERWISE = ("the server has invalidated it", "see what the server's manual says of that reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +131,13 @@ async def slot(link: Link, name: str) -> Slot | None:
             where=link.where,
             fix="name another one under driver_params.slot",
         )
-    lost, fix = _invalid(why or _TAKEN) if state == "lost" or why else ("", "")
-    if lost.startswith(_TAKEN) and limit is not None and limit >= 0:
-        lost += f" ({limit} MB; {(unread or 0) >> 20} MB were unread)"
+    reason = why or (_TAKEN if state == "lost" else "")
+    what, fix = _INVALID.get(reason, _OTHERWISE)
+    if reason == _TAKEN and limit is not None and limit >= 0:
+        what += f" ({limit} MB; {(unread or 0) >> 20} MB were unread)"
+    lost, fix = (f"{reason}, {what}", fix) if reason else ("", "")
     place = lsn.number(confirmed) if confirmed else 0
     return Slot(place, pid, lost, fix, int(retained or 0), room, failover)
-
-
-def _invalid(reason: str) -> tuple[str, str]:
-    what, fix = _INVALID.get(
-        reason, ("the server has invalidated it", "see what the server's manual says of that reason")
-    )
-    return f"{reason}, {what}", fix
 
 
 async def make_slot(address: Address, beside: Link, name: str, *, failover: bool) -> None:
@@ -154,9 +152,7 @@ async def make_slot(address: Address, beside: Link, name: str, *, failover: bool
     """
     link = await Link.open(address)
     try:
-        if failover and link.version >= _FAILOVER:
-            [(failover,)] = await link.rows("SELECT NOT pg_catalog.pg_is_in_recovery()")
-        rest = ", false, false, true" if failover and link.version >= _FAILOVER else ""
+        rest = ", false, false, true" if failover and await _can_be_copied(link) else ""
         query = f"SELECT pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput'{rest})"
         await link.rows(query, (name,), within=WAIT_FOR)
     except TryAgainError as error:
@@ -165,20 +161,20 @@ async def make_slot(address: Address, beside: Link, name: str, *, failover: bool
         await link.close()
 
 
+async def _can_be_copied(link: Link) -> bool:
+    """Whether a slot made here may have copies: a standby's own has none."""
+    return link.version >= _FAILOVER and await link.rows("SELECT pg_catalog.pg_is_in_recovery()") == [(False,)]
+
+
 async def given_up(link: Link, pid: int, error: TryAgainError) -> TryAgainError:
     """The same error with what a slot waited for. The process that waits would not notice that nobody does any more."""
     await link.attempt(f"SELECT pg_catalog.pg_terminate_backend({pid})")
-    row = await link.one(
-        "SELECT l.pid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.int8 FROM "
-        "pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = "
-        "'transactionid' AND l.granted AND l.pid <> %s ORDER BY l.transactionid::pg_catalog.text::pg_catalog.int8 LIMIT 1",
-        (pid,),
-    )
-    if row is not None:
-        since = "" if row[1] is None else f", since {row[1]} s"
-        what = f"a slot waits for open transactions to end: process {row[0]} of the server has one{since}"
-        return TryAgainError(what, where=link.where, fix=f"end it, or SELECT pg_terminate_backend({row[0]})")
-    row = await link.one("SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY prepared LIMIT 1")
+    held = await oldest_transaction(link, besides=pid)
+    if held is not None:
+        since = "" if held.seconds is None else f", since {held.seconds} s"
+        what = f"a slot waits for open transactions to end: process {held.pid} of the server has one{since}"
+        return TryAgainError(what, where=link.where, fix=f"end it, or SELECT pg_terminate_backend({held.pid})")
+    row = await link.one(PREPARED)
     if row is None:
         return error
     what = f"a slot waits for the prepared transaction {shown(str(row[0]))} to end"
@@ -213,12 +209,22 @@ class Publication:
     """OIDs of the tables → the columns published, None for all of them, whatever these are by now."""
     filtered: frozenset[int]
     """Tables of which some rows alone are published."""
-    marked: frozenset[int]
-    """OIDs that were published when it was last prepared."""
+    members: Mapping[int, int]
+    """OIDs of the tables that are named one by one → pg_publication_rel's; a table that was taken out and in again has another."""
+    marked: Mapping[int, int | None]
+    """Those of the sync's tables when it was last prepared, None where it is not named itself."""
     ours: bool
     """Whether the account owns it."""
     everything: bool
     """FOR ALL TABLES, or for schemas: its tables are not named one by one."""
+
+    def of(self, tables: Iterable[int]) -> dict[int, int | None]:
+        """What is to be remembered of these tables."""
+        return {oid: self.members.get(oid) for oid in tables}
+
+    def holds(self, oid: int, before: int | None) -> bool:
+        """Whether a table has been in it without a break since it was remembered so."""
+        return oid in self.tables and self.members.get(oid) == before
 
 
 async def publication(link: Link, name: str) -> Publication | None:
@@ -238,7 +244,8 @@ async def publication(link: Link, name: str) -> Publication | None:
     _, operations, via_root, gives_generated, every, ours, comment = row
     lists = _SOME if link.version >= _LISTS else "NULL, false"
     tables = await link.rows(
-        f"SELECT c.oid, {lists} FROM pg_catalog.pg_publication_tables t "  # noqa: S608 - constants
+        f"SELECT c.oid, {lists}, (SELECT m.oid FROM pg_catalog.pg_publication_rel m WHERE m.prpubid = p.oid "  # noqa: S608 - constants
+        "AND m.prrelid = c.oid) FROM pg_catalog.pg_publication_tables t "
         "JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname "
         "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename "
         "JOIN pg_catalog.pg_publication p ON p.pubname = t.pubname "
@@ -249,19 +256,20 @@ async def publication(link: Link, name: str) -> Publication | None:
         operations,
         via_root,
         gives_generated,
-        {oid: tuple(names) if names else None for oid, names, _ in tables},
-        frozenset(oid for oid, _, some in tables if some),
+        {oid: tuple(names) if names else None for oid, names, *_ in tables},
+        frozenset(oid for oid, _, some, _ in tables if some),
+        {oid: member for oid, *_, member in tables if member is not None},
         _marked(comment),
         ours,
         every,
     )
 
 
-def _marked(comment: str | None) -> frozenset[int]:
+def _marked(comment: str | None) -> dict[int, int | None]:
     try:
-        return frozenset(orjson.loads(comment or "{}").get("fuagent", ()))
+        return {int(oid): member for oid, member in orjson.loads(comment or "{}").get("fuagent", {}).items()}
     except (ValueError, AttributeError):
-        return frozenset()
+        return {}
 
 
 def kept_back(name: str, found: Publication, tables: Sequence[Layout]) -> Iterator[tuple[str, str]]:
@@ -294,6 +302,21 @@ def kept_back(name: str, found: Publication, tables: Sequence[Layout]) -> Iterat
             )
 
 
+def missed(name: str, found: Publication, before: Mapping[int, int | None], tables: Iterable[Layout]) -> str:
+    """What a publication kept back of these tables, or may have kept back since it was remembered; empty for nothing."""
+    tables = list(tables)
+    gone = next((one for one in tables if one.oid in before and one.oid not in found.tables), None)
+    if gone is None and (back := next(kept_back(name, found, tables), None)):
+        return f"publication {shown(name)} {back[0]}"
+    gone = gone or next(
+        (one for one in tables if one.oid in before and not found.holds(one.oid, before[one.oid])), None
+    )
+    if gone is None:
+        return ""
+    again = ", though it is there again" if gone.oid in found.tables else ""
+    return f"table {shown(gone.table.label)} was dropped, or taken out of publication {shown(name)}{again}"
+
+
 def statement(name: str, tables: Sequence[Layout], version: int) -> str:
     """What makes the publication.
 
@@ -322,8 +345,8 @@ class Keeper:
     slot: str
     failover: bool = True
 
-    async def prepare(self, tables: Sequence[Layout], *, mend: bool) -> None:
-        """Publication and slot for these tables.
+    async def prepare(self, tables: Sequence[Layout], *, mend: bool) -> dict[int, int | None]:
+        """Publication and slot for these tables; gives how they are in it: see :meth:`Publication.holds`.
 
         Raises:
             LostPlaceError: changes may have been missed; with ``mend`` it is put right instead.
@@ -346,7 +369,7 @@ class Keeper:
             await make_slot(self.address, link, self.slot, failover=self.failover)
         elif kept.failover not in (None, self.failover):
             await self._alter_slot()
-        await self._mark(found, tables)
+        return await self._mark(tables)
 
     def _loss(self, found: Publication | None, kept: Slot | None, tables: Sequence[Layout]) -> str:
         """Why changes may have been missed since it was last prepared; empty where they were not."""
@@ -356,13 +379,9 @@ class Keeper:
             return f"replication slot {shown(self.slot)} is of no use any more: {shown(kept.lost)}"
         if kept is None and found.marked:
             return f"replication slot {shown(self.slot)} is gone"
-        gone = [one for one in tables if one.oid in found.marked and one.oid not in found.tables]
-        if gone:
-            return f"table {shown(gone[0].table.label)} was taken out of publication {shown(self.publication)}"
         # A table that is new in the sync has missed nothing.
         old = [one for one in tables if one.oid in found.marked or not found.marked]
-        back = next(kept_back(self.publication, found, old), None) if kept is not None else None
-        return f"publication {shown(self.publication)} {back[0]}" if back else ""
+        return missed(self.publication, found, found.marked, old) if kept is not None else ""
 
     def _proven(self, found: Publication, tables: Sequence[Layout]) -> None:
         """See that nothing of these tables is kept back.
@@ -387,7 +406,7 @@ class Keeper:
         if new:
             what = f"publication {shown(self.publication)} lacks tables, and the account may not add them"
             await self._run(f"ALTER PUBLICATION {name} ADD TABLE {', '.join(new)}", what)
-        old = sorted((found.tables.keys() & found.marked) - wanted)
+        old = sorted((found.tables.keys() & found.marked.keys()) - wanted)
         if old and found.ours and not found.everything:
             names = await self.link.rows(
                 "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON "
@@ -416,13 +435,16 @@ class Keeper:
                 refused, where=self.link.where, fix=f"as the owner of the tables, run: {shown(text, _STATEMENT)};"
             )
 
-    async def _mark(self, found: Publication | None, tables: Sequence[Layout]) -> None:
+    async def _mark(self, tables: Sequence[Layout]) -> dict[int, int | None]:
         """Write down what is published; where the account does not own the publication, nobody can."""
-        oids = sorted(one.oid for one in tables)
-        if found is not None and found.marked == frozenset(oids):
-            return
-        told = orjson.dumps({"fuagent": oids}).decode()
-        await self.link.attempt(f"COMMENT ON PUBLICATION {quote(self.publication)} IS '{told}'")
+        found = await publication(self.link, self.publication)
+        if found is None:
+            raise TryAgainError(f"publication {shown(self.publication)} is gone again", where=self.link.where)
+        now = found.of(sorted(one.oid for one in tables))
+        if found.marked != now:
+            told = orjson.dumps({"fuagent": now}, option=orjson.OPT_NON_STR_KEYS).decode()
+            await self.link.attempt(f"COMMENT ON PUBLICATION {quote(self.publication)} IS '{told}'")
+        return now
 
     async def remove(self) -> list[str]:
         """Take both out of the database; what was there, one line each."""

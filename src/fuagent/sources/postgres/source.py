@@ -8,7 +8,7 @@ proves places.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -51,6 +51,8 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         self._slot = self._options.slot or name
         self._dump: Dump | None = None
         self._acknowledged = 0
+        self._members: Mapping[int, int | None] = {}
+        """How the tables are in the publication."""
 
     async def open(self) -> None:
         """Connect. What was acknowledged before may have been another server's."""
@@ -89,7 +91,7 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         self._usable(chosen)
         async with self._asking:
             keeper = slots.Keeper(self._reached, self._opened, self._publication, self._slot, self._options.failover)
-            await keeper.prepare(chosen, mend=mend)
+            self._members = await keeper.prepare(chosen, mend=mend)
         self._versions = Versions(self._specs, chosen)
 
     def _usable(self, chosen: Sequence[Layout]) -> None:
@@ -241,18 +243,12 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
             found = await slots.publication(self._opened, self._publication)
             # A new partition has an identity of its own.
             self._usable(await self._laid_out(names) if names else ())
-        gone = [name for oid, name in self._prepared.oids.items() if found is None or oid not in found.tables]
-        if gone:
-            label = shown(self._prepared.label(gone[0]))
-            raise LostPlaceError(
-                f"table {label} was dropped, or taken out of the publication", where=self._opened.where
-            )
+        if found is None:
+            raise LostPlaceError(f"publication {shown(self._publication)} is gone", where=self._opened.where)
         # Columns come and go without harm; what is known of them here may be old.
-        followed = [
-            replace(layout, columns=()) for layout in self._layouts.values() if layout.oid in self._prepared.oids
-        ]
-        for what, _ in slots.kept_back(self._publication, found, followed) if found else ():
-            raise LostPlaceError(f"publication {shown(self._publication)} {what}", where=self._opened.where)
+        followed = [replace(one, columns=()) for one in self._layouts.values() if one.oid in self._prepared.oids]
+        if loss := slots.missed(self._publication, found, self._members, followed):
+            raise LostPlaceError(loss, where=self._opened.where)
 
     async def _answer(self, question: Question) -> None:
         """Ask the server what the reader of its log wants to know."""

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from mysql_links import BASE, address, as_root, layouts_of, scripted
+from mysql_links import address, as_root, layouts_of, scripted
 
 from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Level
@@ -245,4 +245,3 @@ async def test_a_picture_says_how_many_rows_there_may_be(shop, opened, database)
 
     assert total(tables) is not None
     assert total([*tables, replace(tables[0], estimate=None)]) is None
-    assert BASE.where == "127.0.0.1:3306"

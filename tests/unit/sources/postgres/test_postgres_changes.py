@@ -85,6 +85,19 @@ async def test_a_changed_key_tells_the_old_one_first(database):
     ]
 
 
+async def test_a_key_that_is_read_again_stays_the_one_it_was(database):
+    """A row that is read again has by now another spelling of its key: no key changed before the log says so."""
+    database.create("k", "id numeric PRIMARY KEY, a int, large text")
+    database.execute("ALTER TABLE k ALTER large SET STORAGE EXTERNAL")
+    database.execute("INSERT INTO k VALUES (1.0, 1, repeat('x', 9000))")
+    async with following(database, "k", deletes=Deletes.MARK) as source:
+        place = await standing(source)
+        session(database, "UPDATE k SET a = 2", "UPDATE k SET id = 1.00")
+        found = [(row["id"], row["_deleted"]) for row in plain(await gather(source, place))]
+
+    assert found == [("1.0", False), ("1.0", True), ("1.00", False)]
+
+
 async def test_an_index_as_identity(database):
     """Rows are told apart by what the log tells them apart by."""
     database.execute("CREATE UNIQUE INDEX other ON t (a)")

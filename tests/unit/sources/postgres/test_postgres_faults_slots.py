@@ -298,7 +298,8 @@ async def test_a_publication_that_is_gone_is_a_lost_place(postgres_database):
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
-        ("ALTER PUBLICATION {p} DROP TABLE t", "taken out of the publication"),
+        ("ALTER PUBLICATION {p} DROP TABLE t", "taken out of publication"),
+        ("ALTER PUBLICATION {p} DROP TABLE t; ALTER PUBLICATION {p} ADD TABLE t", "though it is there again"),
         ("ALTER PUBLICATION {p} SET (publish = 'insert')", "every kind of change"),
         ("ALTER PUBLICATION {p} SET TABLE t WHERE (id > 1)", "some rows of table t"),
     ],
@@ -317,6 +318,25 @@ async def test_a_publication_that_is_altered_in_mid_stream_is_noticed(postgres_d
         database.execute(statement.format(p=NAME))
         with pytest.raises(LostPlaceError, match=what):
             await drained(stream, [])
+
+
+async def test_a_table_that_was_taken_out_while_nobody_read_is_lost(postgres_database):
+    """It is in the publication again, and of what was changed in between the log holds nothing."""
+    database = postgres_database
+    database.create("t", TABLE)
+    async with following(database, "t") as source:
+        await standing(source)
+    source = unopened(database, "t")
+    await source.open()
+    await prepared(source)
+    database.execute(f"ALTER PUBLICATION {NAME} DROP TABLE t")
+    session(database, "INSERT INTO t VALUES (1)")
+    database.execute(f"ALTER PUBLICATION {NAME} ADD TABLE t")
+    with pytest.raises(LostPlaceError, match="though it is there again"):
+        await prepared(source)
+    await prepared(source, mend=True)
+    await prepared(source)
+    await source.close()
 
 
 @pytest.mark.parametrize(
