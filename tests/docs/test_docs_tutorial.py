@@ -109,11 +109,13 @@ def test_the_tutorial_comes_true(reader):
 
 def test_the_readme_shows_the_same_configuration(root, reader):
     """README and tutorial lead to the same file, comments aside."""
-    [readme, mysql] = re.findall(r"^```yaml\n(.*?)^```$", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    [tutorial] = re.findall(r"^```yaml\n(.*?)^```$", (root / "docs/tutorial.md").read_text(), re.DOTALL | re.MULTILINE)
+    block = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    readme, *servers = block.findall((root / "README.md").read_text())
+    [tutorial] = block.findall((root / "docs/tutorial.md").read_text())
 
     def plain(text: str) -> list[str]:
         return [line.partition(" #")[0].rstrip() for line in text.splitlines()]
 
     assert plain(tutorial) == plain(readme)
-    assert mysql in (root / "docs/how-to/use-mysql.md").read_text()
+    for server, guide in zip(servers, ("use-mysql.md", "use-postgres.md"), strict=True):
+        assert server in (root / "docs/how-to" / guide).read_text()
