@@ -19,7 +19,7 @@ demo: venv-demo ## Watch a shop's database and a service stay in step while both
 test: venv-dev ## Run all tests with coverage (KILLS=20, SEEDS=, ARGS="-k name -n 2"); the gate fails below its floors
 	@scripts/system-packages tests
 	@rm -f .coverage .coverage.*
-	@KILLS=$${KILLS:-20} $(python) -m pytest -n 2 --dist worksteal --cov --cov-report= $(ARGS)
+	@KILLS=$${KILLS:-20} $(python) -m pytest -n 3 --dist worksteal --cov --cov-report= $(ARGS)
 	@$(python) -m coverage json --quiet -o .coverage.json
 	@$(python) scripts/coverage_gate.py .coverage.json
 
