@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from itertools import repeat
 from typing import Final, Literal, overload
 
 INDEX_MAX = 2**53 - 1
@@ -266,6 +267,37 @@ ABSENT: Final = Absent.ABSENT
 
 Row = tuple[bytes | int | float | Literal[Absent.ABSENT] | None, ...]
 """A row image: for each column of the table what its event is made of, None for NULL."""
+
+
+class Columns(Sequence[tuple[object, ...]]):
+    """Rows that are held column by column, as whoever works on all values of a column wants them.
+
+    Each of ``columns`` is as long as there are rows, which are told beside: a table may have no column at all.
+    """
+
+    __slots__ = ("_count", "columns")
+
+    def __init__(self, columns: Sequence[Sequence[object]], count: int) -> None:
+        self.columns = columns
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
+        return zip(*self.columns, strict=True) if self.columns else repeat((), self._count)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[object, ...]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Columns: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[object, ...] | Columns:
+        if isinstance(place, slice):
+            return Columns([column[place] for column in self.columns], len(range(self._count)[place]))
+        at = range(self._count)[place]
+        return tuple(column[at] for column in self.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from fuagent.encode.cells import escaped, value
 from fuagent.encode.compile import SNAPSHOT, Encoder, Facts, Values, encoder, key_marks
 from fuagent.encode.plan import plan
 from fuagent.encode.templates import BETWEEN, Code, Convert, Make
-from fuagent.model import Kind, TableSpec, Texts
+from fuagent.model import Columns, Kind, TableSpec, Texts
 
 _AWKWARD = bytes(range(0x20)) + b'"\\'
 
@@ -71,8 +71,31 @@ def _reader(kind: Kind, convert: Convert | None) -> where.Read:
     return read
 
 
+class _Writer:
+    """The generated functions that write one kind of event, made when they are first needed."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._made: dict[tuple[bool, bool], Make] = {}
+
+    def events(self, rows: Sequence[Values], beside: list[list[object]], facts: Facts, *, indexed: bool) -> list[bytes]:
+        """Rows, and what stands beside each, as events."""
+        told = [orjson.dumps(fact) for fact in (facts.commit_time, facts.transaction, facts.operations is None)]
+        try:
+            return self._make(indexed=indexed)(zip(rows, *beside, strict=False) if beside else rows, *told)
+        except TypeError:
+            careful = self._make(indexed=indexed, careful=True)
+            return careful(zip(rows, *beside, strict=False) if beside else rows, *told)
+
+    def _make(self, *, indexed: bool, careful: bool = False) -> Make:
+        found = self._made.get((indexed, careful))
+        if found is None:
+            found = self._made[indexed, careful] = self._code.write(indexed=indexed, careful=careful)
+        return found
+
+
 class _Shape:
-    """The generated functions for one kind of event, those that write when they are first needed."""
+    """One kind of event, written from rows as they come."""
 
     def __init__(self, code: Code) -> None:
         # A text is looked at before it is written, so it must be a piece by then.
@@ -81,22 +104,21 @@ class _Shape:
         self._code = code.converted() if early else code
         self._gather = code.gather() if code.texts else None
         self._exchange = code.exchange()
-        self._plain = code.plain
-        self._writes: dict[tuple[bool, bool], Make] = {}
+        self._by_row = _Writer(self._code)
+        self._by_column = _Writer(self._code.whole())
 
     def write(
         self, rows: Sequence[Values], indexes: Iterable[int] | None, deleted: Iterable[bool] | None, facts: Facts
     ) -> Sequence[bytes]:
         """The rows as events, as JSON text."""
-        if self._convert is not None:
-            rows = self._convert(rows)
-        plain = self._plain
-        if self._gather is not None:
-            texts = self._gather(rows)
-            whole = BETWEEN.join(texts)
-            plain = plain and b"{" not in whole
-            rows = self._escaped(rows, texts, whole)
-        extras: list[Iterable[object]] = [each.column(rows, at) for at, each in self._code.columnwise.items()]
+        columns = self._columns(rows) if isinstance(rows, Columns) else None
+        extras: list[Iterable[object]] = []
+        if columns is not None:
+            writer, rows, plain = self._by_column, *columns
+        else:
+            writer = self._by_row
+            rows, plain = self._rows(rows)
+            extras += [each.column([row[at] for row in rows]) for at, each in self._code.columnwise.items()]
         if self._code.tells:
             extras.append(_words(facts.operations))
         if self._code.made.mark is not None:
@@ -105,34 +127,41 @@ class _Shape:
             extras.append(indexes)
         # Lists, since a chunk may have to be gone through twice.
         beside = [list(islice(extra, len(rows))) for extra in extras]
-        events = self._events(rows, beside, facts, indexed=indexes is not None)
+        events = writer.events(rows, beside, facts, indexed=indexes is not None)
         joined = b",".join(events)
         if events and (plain or joined.count(Texts.BORDER) == len(events) - 1):
             return Texts(joined, len(events))
         return events
 
-    def _events(
-        self, rows: Sequence[Values], beside: list[list[object]], facts: Facts, *, indexed: bool
-    ) -> list[bytes]:
-        told = [orjson.dumps(fact) for fact in (facts.commit_time, facts.transaction, facts.operations is None)]
-        try:
-            return self._write(indexed=indexed)(zip(rows, *beside, strict=False) if beside else rows, *told)
-        except TypeError:
-            careful = self._write(indexed=indexed, careful=True)
-            return careful(zip(rows, *beside, strict=False) if beside else rows, *told)
+    def _columns(self, rows: Columns) -> tuple[Columns, bool] | None:
+        """Columns of which each is as it is to be written, and whether no text has a brace; None if one needs escapes."""
+        if self._convert is not None:
+            return None
+        columns = list(rows.columns)
+        texts = cast("list[list[bytes]]", [columns[at] for at in self._code.texts])
+        whole = BETWEEN.join([BETWEEN.join(filter(None, column)) for column in texts])
+        if _needs_escapes(whole):
+            return None
+        for at, each in self._code.columnwise.items():
+            columns[at] = each.column(columns[at])
+        return Columns(columns, len(rows)), self._code.plain and b"{" not in whole
 
-    def _write(self, *, indexed: bool, careful: bool = False) -> Make:
-        found = self._writes.get((indexed, careful))
-        if found is None:
-            found = self._writes[indexed, careful] = self._code.write(indexed=indexed, careful=careful)
-        return found
+    def _rows(self, rows: Sequence[Values]) -> tuple[Sequence[Values], bool]:
+        """Rows with their texts as they are to be written, and whether none of these has a brace."""
+        if self._convert is not None:
+            rows = self._convert(rows)
+        if self._gather is None:
+            return rows, self._code.plain
+        texts = self._gather(rows)
+        whole = BETWEEN.join(texts)
+        return self._escaped(rows, texts, whole), self._code.plain and b"{" not in whole
 
     def _escaped(self, rows: Sequence[Values], texts: Sequence[bytes], whole: bytes) -> Sequence[Values]:
         """The rows, those of them escaped that need it; ``texts`` are each row's own, and ``whole`` all of them."""
+        if not _needs_escapes(whole):
+            return rows
         places: Sequence[int] = range(len(rows))
         if _is_utf_8(whole):
-            if len(whole.translate(None, _AWKWARD)) == len(whole):
-                return rows
             places = [place for place, text in enumerate(texts) if len(text.translate(None, _AWKWARD)) != len(text)]
         safe = list(rows)
         some = [rows[place] for place in places]
@@ -145,6 +174,10 @@ class _Shape:
         for place, row in zip(places, replaced, strict=True):
             safe[place] = row
         return safe
+
+
+def _needs_escapes(text: bytes) -> bool:
+    return len(text.translate(None, _AWKWARD)) != len(text) or not _is_utf_8(text)
 
 
 def _is_utf_8(text: bytes) -> bool:

@@ -33,11 +33,10 @@ class Columnwise(Generic[P]):
         """One value."""
         return self.one(raw)
 
-    def column(self, rows: Sequence[Sequence[Any]], place: int) -> Sequence[P | None]:
-        """The pieces of one column of ``rows``."""
-        values = [row[place] for row in rows]
-        if None not in values:
-            return self.many(values)
+    def column(self, values: Sequence[Any]) -> Sequence[P | None]:
+        """The pieces of one column."""
+        if all(values) or None not in values:  # to compare with None is slow
+            return self.many(list(values))
         made = iter(self.many([raw for raw in values if raw is not None]))
         return [None if raw is None else next(made) for raw in values]
 
@@ -108,8 +107,12 @@ class Code:
         return any(slot.fact is Fact.OPERATION for slot in self.made.slots)
 
     def converted(self) -> Code:
-        """The same for rows that are pieces already."""
+        """The same for rows that are pieces already, but for what is made so apart from them."""
         return replace(self, converts={})
+
+    def whole(self) -> Code:
+        """The same for rows in which the columns made apart are pieces already."""
+        return replace(self, columnwise={})
 
     def convert(self) -> Make:
         """Raw rows to rows of pieces."""

@@ -52,8 +52,8 @@ class Channel(Protocol):
     async def begin(self, statement: str, within: float) -> None:
         """Send the statement, and wait until its frames begin; errors as :func:`start`."""
 
-    async def received(self, within: float) -> bytes:
-        """Whole frames of CopyData, at least one, as they came; empty at the end.
+    async def received(self, within: float, most: int | None = None) -> bytes:
+        """Whole frames of CopyData, at least one and at most so many, as they came; empty at the end.
 
         Raises:
             TryAgainError: the connection broke, or the server was silent for so many seconds.
@@ -134,6 +134,8 @@ class Plain:
         self._plenty = False
         """Whether so much comes that it is taken in few large pieces: see :meth:`_gather`."""
         self._rest = b""
+        self._at = 0
+        """Up to where the rest was given out."""
         self._pieces: list[bytes] = []
         """What came behind the rest, until a frame is whole: a large one is put together once."""
 
@@ -145,14 +147,13 @@ class Plain:
             if self.ended:
                 raise TryAgainError("the server answered otherwise than it should", where=self._where)
 
-    async def received(self, within: float) -> bytes:
+    async def received(self, within: float, most: int | None = None) -> bytes:
         """See :class:`Channel`."""
         while not self.ended:
-            whole = frames.complete(self._rest)
+            whole = frames.complete(self._rest, self._at, most)
             if whole:
-                data, self._rest = self._rest[:whole], self._rest[whole:]
-                return data
-            if self._rest and self._rest[0] != _D:
+                return self._taken(whole)
+            if self._left and self._rest[self._at] != _D:
                 await self._other(within)
             else:
                 await self._more(within)
@@ -160,7 +161,19 @@ class Plain:
 
     def waiting(self) -> bool:
         """See :class:`Channel`."""
-        return bool(self._rest or self._pieces) or self._readable()
+        return bool(self._left or self._pieces) or self._readable()
+
+    @property
+    def _left(self) -> int:
+        """Bytes of the rest that were not given out."""
+        return len(self._rest) - self._at
+
+    def _taken(self, size: int) -> bytes:
+        """So many bytes of the rest, which is let go of at its end: it may be large."""
+        start, end = self._at, self._at + size
+        data = self._rest[start:end]
+        self._rest, self._at = (self._rest, end) if end < len(self._rest) else (b"", 0)
+        return data
 
     def _readable(self) -> bool:
         try:
@@ -183,11 +196,10 @@ class Plain:
 
     async def _other(self, within: float) -> int:
         """Take a frame of another kind than CopyData: its type. An error is raised when the server is ready again."""
-        while len(self._rest) < frames.PAYLOAD_AT or len(self._rest) < _size(self._rest, 0):
+        while self._left < frames.PAYLOAD_AT or self._left < _size(self._rest, self._at):
             await self._more(within)
-        size = _size(self._rest, 0)
-        kind, payload = self._rest[0], self._rest[frames.PAYLOAD_AT : size]
-        self._rest = self._rest[size:]
+        frame = self._taken(_size(self._rest, self._at))
+        kind, payload = frame[0], frame[frames.PAYLOAD_AT :]
         self.ended = kind == _READY
         if kind == _NOTICE:
             self._heard(frames.read_failure(payload))
@@ -200,10 +212,10 @@ class Plain:
 
     async def _more(self, within: float) -> None:
         """Read until the first frame is whole, or at least its head."""
-        need = _size(self._rest, 0) if len(self._rest) >= frames.PAYLOAD_AT else frames.PAYLOAD_AT
-        while len(self._rest) + sum(map(len, self._pieces)) < need:
+        need = _size(self._rest, self._at) if self._left >= frames.PAYLOAD_AT else frames.PAYLOAD_AT
+        while self._left + sum(map(len, self._pieces)) < need:
             self._pieces.append(await self._piece(within))
-        self._rest = b"".join((self._rest, *self._pieces))
+        self._rest, self._at = b"".join((self._rest[self._at :], *self._pieces)), 0
         self._pieces.clear()
 
     async def _piece(self, within: float) -> bytes:
@@ -260,7 +272,7 @@ class Sealed:
             await self._rest(within)
             raise self._failed(result)
 
-    async def received(self, within: float) -> bytes:
+    async def received(self, within: float, most: int | None = None) -> bytes:
         """See :class:`Channel`."""
         while not self._kept:
             if self._look():
@@ -268,7 +280,8 @@ class Sealed:
                 return b""
             if not self._kept:
                 await self._readable(within)
-        data, self._kept = b"".join(self._kept), []
+        data = b"".join(self._kept[:most])
+        del self._kept[:most]
         return data
 
     def waiting(self) -> bool:

@@ -213,8 +213,8 @@ class Link:
                     return False
         return True
 
-    async def copy(self, query: str) -> AsyncGenerator[bytes, None]:
-        """What COPY … TO STDOUT gives, in blocks of whole lines.
+    async def copy(self, query: str, most: int | None = None) -> AsyncGenerator[bytes, None]:
+        """What COPY … TO STDOUT gives, in blocks of whole lines; servers send them one by one, so each has ``most``.
 
         Nothing is taken from the network while a block is in the caller's hands. Closing the
         iterator before its end closes the connection: there is no other way to stop a result.
@@ -225,7 +225,7 @@ class Link:
                 await made.begin(query, SILENT_FOR)
             while True:
                 with translating(self.where):
-                    frames = await made.received(SILENT_FOR)
+                    frames = await made.received(SILENT_FOR, most)
                 if not frames:
                     return
                 yield channel.lines(frames)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from fuagent.encode.shown import shown
 from fuagent.errors import TryAgainError
-from fuagent.model import Row
+from fuagent.model import Columns
 from fuagent.sources.address import Address
 from fuagent.sources.postgres import slots
 from fuagent.sources.postgres.columns import quote, quoted
@@ -51,7 +51,7 @@ class Picture:
         """Release what holds the picture."""
         await self.held.aclose()
 
-    async def rows(self, chunk: int) -> AsyncGenerator[tuple[Layout, list[Row]], None]:
+    async def rows(self, chunk: int) -> AsyncGenerator[tuple[Layout, Columns], None]:
         """All rows as the server sends them, table by table, at most ``chunk`` at a time.
 
         Raises:
@@ -61,11 +61,9 @@ class Picture:
             width = len(layout.columns)
             # Rolled back to, so that the lock on each table is let go of before the end of all.
             await self.link.rows("SAVEPOINT fuagent")
-            async with aclosing(self.link.copy(_selecting(layout))) as blocks:
+            async with aclosing(self.link.copy(_selecting(layout), chunk)) as blocks:
                 async for block in blocks:
-                    found = copy.rows(block, width)
-                    for start in range(0, len(found), chunk):
-                        yield layout, found[start : start + chunk]
+                    yield layout, copy.columns(block, width)
             [(rewritten,)] = await self.link.rows(_REWRITTEN, (layout.oid, layout.oid))
             if rewritten or await layouts(self.beside, (layout.name,), self.home) != [layout]:
                 what = f"table {shown(layout.table.label)} was altered while its snapshot was read"

@@ -11,11 +11,11 @@ cut at two bytes that no UTF-8 text holds, so that all escapes can be undone bef
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 from fuagent.errors import DecodeError
-from fuagent.model import Row
+from fuagent.model import Columns, Row
 
 _NULL = b"\\N"
 _SIGNS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -23,63 +23,45 @@ _KEPT = {**_SIGNS, b"N": _NULL}
 _ESCAPE = re.compile(rb"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hexadecimal>[0-9A-Fa-f]{1,2})|(?P<other>.))", re.DOTALL)
 _LINE, _TAB, _BACKSLASH = b"\xff", b"\xfe", b"\xfd"
 """Stand for what they are called. UTF-8 has none of them (RFC 3629 section 1); other encodings may."""
-_AT_ONCE = 1 << 16
-"""Bytes; the values of more lines would leave the processor's cache before they become rows."""
-
-
-def split(data: bytes, rest: bytes) -> tuple[bytes, bytes]:
-    """Cut at the last end of a line: whole lines, and what belongs to the next ones. ``rest`` was left last time."""
-    end = data.rfind(b"\n") + 1
-    return (rest + data[:end], data[end:]) if end else (b"", rest + data)
 
 
 def rows(data: bytes, width: int) -> list[Row]:
-    """Whole lines as rows of ``width`` values.
+    """Whole lines as rows; see :func:`columns`."""
+    return [cast("Row", row) for row in columns(data, width)]
+
+
+def columns(data: bytes, width: int) -> Columns:
+    """Whole lines as rows of ``width`` values: bytes, or None for NULL.
+
+    It is at its best with as many as stay in the processor's cache until they are events.
 
     Raises:
         DecodeError: a line holds another number of values, or the last one has no end.
     """
     if data and data[-1:] != b"\n":
         raise DecodeError("A row of COPY's text has no end.")
-    if not width:
-        return _empty(data)
-    found: list[Row] = []
-    for lines in _some_at_once(data):
-        found += _rows(lines, width)
-    return found
+    return _columns(data, width) if data and width else _empty(data)
 
 
-def _empty(data: bytes) -> list[Row]:
+def _empty(data: bytes) -> Columns:
     if data.count(b"\n") != len(data):
         raise _wrong_width()
-    return [()] * len(data)
+    return Columns((), len(data))
 
 
-def _some_at_once(data: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start + _AT_ONCE) + 1 or len(data)
-        yield data[start:end]
-        start = end
-
-
-def _rows(data: bytes, width: int) -> list[Row]:
-    backslashes = data.count(b"\\")
-    if not backslashes:
-        return _cut(data, width, 0)
-    nulls = data.count(_NULL)
-    if backslashes == nulls:
-        return _cut(data, width, nulls)
+def _columns(data: bytes, width: int) -> Columns:
+    # Not count(): it is slow for two bytes.
+    behind = [part[:1] for part in data.split(b"\\")[1:]]
+    if not set(behind) - {b"N"}:
+        return _cut(data, width, len(behind))
     if _LINE in data or _TAB in data or _BACKSLASH in data:
         return _one_by_one(data, width)
     # Pairs of backslashes go first: what is left of them begins an escape, or is NULL.
     plain = data.replace(b"\\\\", _BACKSLASH)
     if _BACKSLASH + b"N" in plain:  # a text that would look like NULL
         return _one_by_one(data, width)
-    nulls = plain.count(_NULL)
-    if plain.count(b"\\") == nulls:
-        return _cut(plain.replace(_BACKSLASH, b"\\"), width, nulls)
     first, *others = plain.replace(b"\n", _LINE).replace(b"\t", _TAB).split(b"\\")
+    nulls = sum(part[:1] == b"N" for part in others)
     try:
         plain = first + b"".join([_KEPT[part[:1]] + part[1:] for part in others])
     except KeyError:  # an escape that servers do not write
@@ -87,21 +69,21 @@ def _rows(data: bytes, width: int) -> list[Row]:
     return _cut(plain.replace(_BACKSLASH, b"\\"), width, nulls, _LINE, _TAB)
 
 
-def _cut(data: bytes, width: int, nulls: int, line: bytes = b"\n", tab: bytes = b"\t") -> list[Row]:
-    values: list[Any] = data.replace(line, tab + line + tab).split(tab)
+def _cut(data: bytes, width: int, nulls: int, line: bytes = b"\n", tab: bytes = b"\t") -> Columns:
+    values = data.replace(line, tab + line + tab).split(tab)
     lines = data.count(line)
     if len(values) != lines * (width + 1) + 1 or values[width :: width + 1].count(line) != lines:
         raise _wrong_width()
     values.pop()
-    del values[width :: width + 1]
-    place = -1
-    try:
-        for _ in range(nulls):
-            place = values.index(_NULL, place + 1)
-            values[place] = None
-    except ValueError:  # inside a text it is none
-        pass
-    return list(zip(*[iter(values)] * width, strict=True))
+    found: list[Sequence[bytes | None]] = []
+    for place in range(width):
+        column: Sequence[bytes | None] = values[place :: width + 1]
+        here = column.count(_NULL) if nulls else 0
+        if here:
+            column = [None if value == _NULL else value for value in column]
+            nulls -= here
+        found.append(column)
+    return Columns(found, lines)
 
 
 def _wrong_width() -> DecodeError:
@@ -111,11 +93,11 @@ def _wrong_width() -> DecodeError:
 # ------------------------------------------------------------------ slow, and for whatever the format allows
 
 
-def _one_by_one(data: bytes, width: int) -> list[Row]:
-    found: list[Row] = [tuple([_value(text) for text in line.split(b"\t")]) for line in data[:-1].split(b"\n")]
+def _one_by_one(data: bytes, width: int) -> Columns:
+    found = [[_value(text) for text in line.split(b"\t")] for line in data[:-1].split(b"\n")]
     if set(map(len, found)) != {width}:
         raise _wrong_width()
-    return found
+    return Columns(list(zip(*found, strict=True)), len(found))
 
 
 def _value(text: bytes) -> bytes | None:

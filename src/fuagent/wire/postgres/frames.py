@@ -8,6 +8,7 @@ https://www.postgresql.org/docs/current/protocol-replication.html and protocol-m
 from __future__ import annotations
 
 import struct
+from itertools import repeat
 from typing import NamedTuple
 
 from fuagent.errors import DecodeError
@@ -44,14 +45,16 @@ class Failure(NamedTuple):
     message: str
 
 
-def complete(data: bytes | bytearray | memoryview, start: int = 0) -> int:
-    """How many bytes from ``start`` are whole frames of CopyData; a frame of another kind ends them.
+def complete(data: bytes | bytearray | memoryview, start: int = 0, most: int | None = None) -> int:
+    """How many bytes from ``start`` are whole frames of CopyData, ``most`` of them; a frame of another kind ends them.
 
     Raises:
         DecodeError: the frame behind them has a length that none has.
     """
     place, end, last, copy_data, unpack = start, len(data), len(data) - PAYLOAD_AT, COPY_DATA[0], _HEAD.unpack_from
-    while place <= last:
+    for _ in repeat(None) if most is None else repeat(None, most):
+        if place > last:
+            break
         kind, length = unpack(data, place)
         behind = place + 1 + length
         if kind != copy_data or behind > end or length < _LENGTH.size:

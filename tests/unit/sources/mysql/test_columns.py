@@ -124,7 +124,7 @@ def test_moments_are_written_alike_one_by_one_and_as_a_column(type_, values):
     """NULL, zeros and parts that are missing among them."""
     convert = declare(said(type_, type_), "t").convert
 
-    found = convert.column([(value,) for value in values], 0)
+    found = convert.column(values)
 
     assert list(found) == [None if value is None else convert(value) for value in values]
 

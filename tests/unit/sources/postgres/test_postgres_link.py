@@ -160,10 +160,10 @@ def filled(database):
     return b"".join(b"%d\tnote %d\n" % (n, n) for n in range(1, 50001))
 
 
-async def copied(link, query):
+async def copied(link, query, most=None):
     """All that COPY gives, within a time that no end is waited for in."""
     async with asyncio.timeout(20):
-        return [block async for block in link.copy(query)]
+        return [block async for block in link.copy(query, most)]
 
 
 async def test_copy_comes_in_whole_lines(opened, postgres_database, address):
@@ -174,6 +174,9 @@ async def test_copy_comes_in_whole_lines(opened, postgres_database, address):
 
     assert b"".join(blocks) == expected
     assert all(block.endswith(b"\n") for block in blocks)
+    some = await copied(link, "COPY public.t TO STDOUT", 1000)
+    assert b"".join(some) == expected
+    assert max(block.count(b"\n") for block in some) == 1000
     assert await copied(link, "COPY (SELECT 1 WHERE false) TO STDOUT") == []
     assert await link.one("SELECT 1") == (1,)
 
@@ -186,6 +189,9 @@ async def test_copy_comes_over_tls_too(opened, encrypted, address):
 
     assert b"".join(blocks) == expected
     assert all(block.endswith(b"\n") for block in blocks)
+    some = await copied(link, "COPY public.t TO STDOUT", 1000)
+    assert b"".join(some) == expected
+    assert max(block.count(b"\n") for block in some) == 1000
     assert await link.one("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == (True,)
 
 

@@ -24,6 +24,15 @@ def test_whole_frames_are_counted(payloads, before, data):
     assert frames.complete(before + stream[:cut], len(before)) == max(one for one in borders if one <= cut)
 
 
+@given(PAYLOADS, st.integers(1, 7))
+def test_so_many_frames_are_counted_at_most(payloads, most):
+    """Those behind them wait, and all of them come with as many turns as it takes."""
+    parts = [frames.framed(payload) for payload in payloads]
+    stream = b"".join(parts)
+
+    assert frames.complete(stream, 0, most) == len(b"".join(parts[:most]))
+
+
 @given(PAYLOADS, st.sampled_from([b"E", b"N", b"c", b"C", b"Z", b"S"]), st.binary(max_size=9))
 def test_a_frame_of_another_kind_ends_them(payloads, kind, payload):
     """What is not CopyData is not given out with it, whole as it may be."""

@@ -1,13 +1,11 @@
 """Lines of COPY's text become rows: whatever stands in a value, and wherever they are cut."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuagent.errors import DecodeError
-from fuagent.wire.postgres.copy import rows, split
+from fuagent.wire.postgres.copy import columns, rows
 
 SIGNS = {b"\b": b"\\b", b"\t": b"\\t", b"\n": b"\\n", b"\v": b"\\v", b"\f": b"\\f", b"\r": b"\\r", b"\\": b"\\\\"}
 AWKWARD = [b"\\N", b"\\\\N", b"N", b"\\", b"\\n", b"\n\\N", b"a\tb\nc", b"\xff", b"\xfe\\", b"\xfd\n", b"\x00", b""]
@@ -52,8 +50,19 @@ def test_a_row_is_the_same_among_any_others(table, other):
     ]
 
 
+@given(tables)
+def test_columns_are_those_of_the_rows(table):
+    """Each of the table's columns is there with one value for each row."""
+    width, some = table
+
+    found = columns(b"".join(map(written, some)), width)
+
+    assert [list(column) for column in found.columns] == [[row[at] for row in some] for at in range(width)] or not some
+    assert len(found) == len(some)
+
+
 def test_many_rows_keep_their_order():
-    """Blocks of more than what is cut at once lose nothing and mix nothing up."""
+    """Large blocks lose nothing and mix nothing up."""
     some = [
         (b"%d" % number, None if number % 3 else b"x" * (number % 90), b"\n" if number % 1000 == 0 else b"")
         for number in range(5000)
@@ -62,7 +71,7 @@ def test_many_rows_keep_their_order():
     assert rows(b"".join(map(written, some)), 3) == some
 
 
-def test_a_line_may_be_longer_than_what_is_cut_at_once():
+def test_a_line_may_be_long():
     """Large values are values like any others."""
     some = [(b"x" * 200_000, None), (b"y\t" * 100_000, b"z")]
 
@@ -145,17 +154,3 @@ def test_rows_without_values():
     assert rows(b"\n\n", 0) == [(), ()]
     with pytest.raises(DecodeError, match="another number of values"):
         rows(b"a\n", 0)
-
-
-@given(st.lists(values.map(lambda value: written((value,))), max_size=6), st.lists(st.integers(0, 40), max_size=6))
-def test_blocks_are_cut_at_the_ends_of_lines(lines, cuts):
-    """However the bytes come, whole lines go on and the rest is kept."""
-    data = b"".join(lines)
-    places = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    rest, found = b"", []
-    for start, end in pairwise(places):
-        whole, rest = split(data[start:end], rest)
-        assert whole == b"" or whole.endswith(b"\n")
-        found.append(whole)
-
-    assert (b"".join(found), rest) == (data, b"")
