@@ -64,6 +64,7 @@ class Reader:
                 while self._batcher.full:
                     self._room.clear()
                     await self._room.wait()
+                    await asyncio.sleep(0)  # the request goes out first, and is answered meanwhile
         finally:
             self._news.set()
 
