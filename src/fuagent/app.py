@@ -35,6 +35,8 @@ from fuagent.model import Finding, Mapping
 from fuagent.version import __version__
 
 Log = structlog.typing.FilteringBoundLogger
+SETTLE_EVERY = 0.5
+"""Seconds between two looks at the journal's write-ahead log: at most some MB of it by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,7 @@ async def run(
             control.serve(setup.state_dir, commands),
             reloader.on_signal(),
             _watching(agent, watch),
+            _settling(journal),
             opened,
         ):
             forced = await _until_signal(agent, once=once)
@@ -294,6 +297,26 @@ async def _watching(agent: Agent, watch: Callable[[Agent], Awaitable[None]] | No
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+@asynccontextmanager
+async def _settling(journal: Journal) -> AsyncIterator[None]:
+    """Keeps the journal's log short, in a thread, so that no row waits for the disk."""
+    ending = asyncio.Event()
+
+    async def settle() -> None:
+        while not ending.is_set():
+            await asyncio.to_thread(journal.settle)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_EVERY):
+                    await ending.wait()
+
+    task = asyncio.ensure_future(settle())
+    try:
+        yield
+    finally:
+        ending.set()
+        await task
 
 
 async def _until_signal(agent: Agent, *, once: bool) -> int:

@@ -25,7 +25,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,6 +43,13 @@ FILE = "journal.db"
 RECENT = 64
 """Anchors always kept; older ones thin out to one a minute, for a day."""
 THINNED = 24 * 60
+LOG_BYTES = 16 << 20
+"""What SQLite's write-ahead log holds before it is settled, and shrinks to then.
+
+While the disk takes it, an append may have to wait as well: so it is done rarely, once in some thousand writes.
+"""
+LOG_PAGES = 4 * LOG_BYTES // 4096
+"""Pages it grows to before a commit settles it by itself: where nobody calls :meth:`Journal.settle`, or not in time."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
@@ -127,6 +134,20 @@ class Journal:
     def size(self) -> int:
         """Bytes on disk."""
         return sum(path.stat().st_size for path in self.directory.glob(FILE + "*"))
+
+    def settle(self) -> None:
+        """Move what SQLite's write-ahead log holds into the file, if that is much; for a thread of its own.
+
+        A commit would do it otherwise, and so wait for the disk; beside commits it holds nobody up
+        (https://www.sqlite.org/wal.html#ckpt). Where the disk refuses, a write will say so.
+        """
+        log = self.directory / f"{FILE}-wal"
+        with suppress(OSError, sqlite3.Error):
+            if log.stat().st_size > LOG_BYTES:
+                # Not made anew if somebody has removed it.
+                address = f"{(self.directory / FILE).absolute().as_uri()}?mode=rw"
+                with closing(sqlite3.connect(address, uri=True)) as database:
+                    database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of one query.
@@ -340,7 +361,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.text_factory = _text
     database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA journal_size_limit = 1048576")
+    database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
     version = int(database.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         database.close()

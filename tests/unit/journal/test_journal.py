@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from fuagent import journal_records as records
 from fuagent.errors import JournalWriteError, StateError
-from fuagent.journal import FILE, RECENT, THINNED, Journal, SnapshotRecord, SyncRecord
+from fuagent.journal import FILE, LOG_BYTES, RECENT, THINNED, Journal, SnapshotRecord, SyncRecord
 from fuagent.model import Anchor, Place
 
 RECORD = SyncRecord(
@@ -164,6 +165,60 @@ class TestRoundTrip:
         journal.sync("orders").save(RECORD)
 
         assert journal.size() > (directory / FILE).stat().st_size
+
+
+class TestSettling:
+    """What is in the write-ahead log gets into the file from beside, without a commit that waits for it."""
+
+    def _write(self, journal, bytes_):
+        journal.sync("orders").set_aside("a", 5, 422, "no email", b'"%b"' % (b"x" * bytes_))
+
+    def _in_the_file(self, directory, tmp_path) -> int:
+        """Rows set aside that the file alone holds."""
+        alone = tmp_path / "alone"
+        alone.mkdir()
+        shutil.copy(directory / FILE, alone)
+        with closing(sqlite3.connect(alone / FILE)) as database:
+            [(count,)] = database.execute("SELECT count(*) FROM rejected")
+        return count
+
+    def test_much(self, directory, opened, tmp_path):
+        """Written over, and what comes after it is kept as well."""
+        journal = opened()
+        self._write(journal, LOG_BYTES)
+        journal.settle()
+
+        assert self._in_the_file(directory, tmp_path) == 1
+        journal.sync("orders").save(RECORD)
+        assert journal.sync("orders").record == RECORD
+
+    def test_little(self, directory, opened, tmp_path):
+        """Left where it is: the disk has more to do than to wait for this."""
+        journal = opened()
+        journal.settle()
+        self._write(journal, 1 << 10)
+        journal.settle()
+
+        with pytest.raises(sqlite3.OperationalError):
+            self._in_the_file(directory, tmp_path)
+
+    def test_nobody_settles(self, directory, opened):
+        """The log stays bounded all the same."""
+        journal = opened()
+        for _ in range(6):
+            self._write(journal, LOG_BYTES)
+            journal.sync("orders").withdraw([rejected.id for rejected in journal.sync("orders").rejected()])
+
+        assert (directory / f"{FILE}-wal").stat().st_size < 5 * LOG_BYTES
+
+    def test_removed(self, directory, opened):
+        """A file that somebody removed is not made anew, and nothing is raised in the thread."""
+        journal = opened()
+        self._write(journal, LOG_BYTES)
+        (directory / FILE).unlink()
+        journal.settle()
+
+        assert not (directory / FILE).exists()
 
 
 class TestThinning:

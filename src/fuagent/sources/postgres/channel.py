@@ -23,10 +23,12 @@ from fuagent.sources.postgres import faults
 from fuagent.wire.postgres import frames
 
 _PIECE = 1 << 20
-_PLENTY = 1 << 18
-"""Bytes that are waited for while there is more than can be taken at once."""
-_MOMENT = 0.005
-"""Seconds in which they come, or else the server has no more for now."""
+_PLENTY = 1 << 17
+"""Bytes that are waited for while much comes."""
+_MOMENT = 0.02
+"""Seconds in which they come, or else the server has no more for now; also what a rate is measured over."""
+_MUCH = 6 << 20
+"""Bytes a second: about 20,000 small transactions. Whoever commits less than that has each of them at once."""
 _LENGTH = struct.Struct(">I")
 _HEADS = re.compile(rb"\nd[\0-\xff]{4}")
 """The head of a frame behind the line of the one before: no line of COPY's text has its end anywhere else."""
@@ -133,6 +135,8 @@ class Plain:
         self._socket.setblocking(False)
         self._plenty = False
         """Whether so much comes that it is taken in few large pieces: see :meth:`_gather`."""
+        self._since, self._came = asyncio.get_running_loop().time(), 0
+        """When measuring began, and the bytes that came since."""
         self._rest = b""
         self._at = 0
         """Up to where the rest was given out."""
@@ -224,7 +228,7 @@ class Plain:
                 await self._gather()
             async with asyncio.timeout(within):
                 data = await asyncio.get_running_loop().sock_recv(self._socket, _PIECE)
-            self._expect(plenty=len(data) >= _PLENTY // 2)
+            self._measure(len(data))
         except TimeoutError:
             raise TryAgainError(f"the server sent nothing for {within:g} s", where=self._where) from None
         except OSError as error:
@@ -238,6 +242,13 @@ class Plain:
         with suppress(TimeoutError):
             async with asyncio.timeout(_MOMENT):
                 await ready(self._socket.fileno())
+
+    def _measure(self, size: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._came += size
+        if (took := now - self._since) >= _MOMENT:
+            self._expect(plenty=self._came >= _MUCH * took)
+            self._since, self._came = now, 0
 
     def _expect(self, *, plenty: bool) -> None:
         if plenty != self._plenty:
