@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
@@ -64,6 +65,12 @@ async def findings(
     said += await _open(link)
     said += await _encryption(link)
     return said + (passed_over(found, wanted, where) if found else [])
+
+
+def unusable(where: str, server: Server, tables: Sequence[Layout]) -> Iterator[Finding]:
+    """Those of them for which a sync may not start: nothing can be read, or the application could not write any more."""
+    said = chain(_log(where, server), *(_identity(where, server, one) for one in tables))
+    return (finding for finding in said if finding.level is Level.ERROR)
 
 
 def _sql(text: str) -> str:

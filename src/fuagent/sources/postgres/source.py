@@ -19,7 +19,6 @@ from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Place, Rows, TableSpec, Written
 from fuagent.sources.picture import Run, encoder, total
 from fuagent.sources.postgres import findings, places, rereading, slots, snapshot, tables
-from fuagent.sources.postgres.columns import quoted
 from fuagent.sources.postgres.dump import Dump
 from fuagent.sources.postgres.finding import Finder
 from fuagent.sources.postgres.link import DIALECT, Link
@@ -100,30 +99,8 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         Raises:
             HaltSyncError: the server cannot do it, or a table could not be updated any more once it is published.
         """
-        if self._known.wal_level != "logical":
-            raise HaltSyncError(
-                f"the server's log holds no rows: wal_level is {self._known.wal_level}",
-                where=self._opened.where,
-                fix="ALTER SYSTEM SET wal_level = logical; then restart the server",
-            )
-        for layout in chosen:
-            if layout.uneven:
-                one = layout.uneven[0].name
-                raise HaltSyncError(
-                    f"partition {shown(one.table)} of table {shown(layout.table.label)} tells less of old rows than the "
-                    "table's replica identity promises",
-                    where=self._opened.where,
-                    fix=f"ALTER TABLE {shown(quoted(one))} REPLICA IDENTITY FULL",
-                )
-            if not layout.held:
-                raise HaltSyncError(
-                    f"table {shown(layout.table.label)} has no replica identity: published, no row of it could be "
-                    "updated or deleted any more",
-                    where=self._opened.where,
-                    fix="give it a primary key, or ALTER TABLE … REPLICA IDENTITY FULL",
-                )
-            for what, fix in layout.generated_faults():
-                raise HaltSyncError(f"table {shown(layout.table.label)} {what}", where=self._opened.where, fix=fix)
+        for fault in findings.unusable(self._opened.where, self._known, chosen):
+            raise HaltSyncError(fault.what.removesuffix("."), where=fault.where, fix=fault.fix)
 
     # ------------------------------------------------------------ places
 
