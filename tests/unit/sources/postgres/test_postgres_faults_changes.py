@@ -11,7 +11,7 @@ from postgres_following import following, gather, pictured, plain, prepared, ses
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Anchor, Deletes
 from fuagent.sources.postgres.columns import quote
-from harness.postgres import USER
+from harness.postgres import USER, since
 
 
 def ids(rows):
@@ -28,6 +28,7 @@ def table(database, name="t", columns="id int PRIMARY KEY, v text"):
 # ------------------------------------------------------------------ transactions
 
 
+@since(13)
 async def test_a_large_transaction_takes_no_memory(private_postgres):
     """The server spills it to its disk; here only what is in hand is held, however slowly it is taken."""
     database = table(private_postgres(logical_decoding_work_mem="64kB").database())
@@ -161,6 +162,7 @@ async def test_generated_columns_are_in_neither(postgres_database):
     assert found == [{"id": 1, "a": 2}, {"id": 3, "a": 2}]
 
 
+@since(13)
 async def test_partitions_come_and_go(postgres_database):
     """What is attached is the table's from then on, what is detached no longer; a row that moves between two is deleted and made."""
     database = postgres_database

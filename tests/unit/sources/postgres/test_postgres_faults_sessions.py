@@ -12,7 +12,7 @@ from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError, Unautho
 from fuagent.model import Secret
 from fuagent.sources.postgres import dump
 from fuagent.sources.postgres.link import Link, connect
-from harness.postgres import USER
+from harness.postgres import USER, since
 
 STRANGE = {
     "DateStyle": "German, DMY",
@@ -257,6 +257,7 @@ async def test_any_password_lets_in(postgres_database, address, password):
     assert user == (name,)
 
 
+@since(13)
 async def test_a_server_that_speaks_another_language(private_postgres, monkeypatch, address):
     """What it says at a login is shown in its own words, and tried again; all else goes by numbers."""
     monkeypatch.setenv("LANGUAGE", "ru")

@@ -13,6 +13,7 @@ from fuagent.model import Anchor, Place
 from fuagent.sources.postgres import dump, places
 from fuagent.sources.postgres.slots import publication
 from fuagent.wire.postgres import lsn
+from harness.postgres import since
 from harness.proxy import Proxy
 
 NAME = "fuagent_0123456789ab_suite"
@@ -74,6 +75,7 @@ async def acknowledging(source, place):
 # ------------------------------------------------------------------ moving on
 
 
+@since(13)
 async def test_a_quiet_database_beside_a_busy_one_keeps_no_log(private_postgres):
     """Nothing of the sync's happens for megabytes: its slot moves on all the same, and the server throws the log away."""
     server = private_postgres(min_wal_size="2MB", max_wal_size="2MB", wal_keep_size=0)
@@ -301,7 +303,7 @@ async def test_a_publication_that_is_gone_is_a_lost_place(postgres_database):
         ("ALTER PUBLICATION {p} DROP TABLE t", "taken out of publication"),
         ("ALTER PUBLICATION {p} DROP TABLE t; ALTER PUBLICATION {p} ADD TABLE t", "though it is there again"),
         ("ALTER PUBLICATION {p} SET (publish = 'insert')", "every kind of change"),
-        ("ALTER PUBLICATION {p} SET TABLE t WHERE (id > 1)", "some rows of table t"),
+        pytest.param("ALTER PUBLICATION {p} SET TABLE t WHERE (id > 1)", "some rows of table t", marks=since(15)),
     ],
 )
 async def test_a_publication_that_is_altered_in_mid_stream_is_noticed(postgres_database, monkeypatch, statement, what):
@@ -342,10 +344,10 @@ async def test_a_table_that_was_taken_out_while_nobody_read_is_lost(postgres_dat
 @pytest.mark.parametrize(
     ("made", "everything"),
     [
-        ("FOR TABLE parted, plain", False),
-        ("FOR TABLE parted, plain WITH (publish_via_partition_root = true)", False),
+        pytest.param("FOR TABLE parted, plain", False, marks=since(13)),
+        pytest.param("FOR TABLE parted, plain WITH (publish_via_partition_root = true)", False, marks=since(13)),
         ("FOR ALL TABLES", True),
-        ("FOR TABLES IN SCHEMA public", True),
+        pytest.param("FOR TABLES IN SCHEMA public", True, marks=since(15)),
     ],
 )
 async def test_a_publication_takes_in_everything_or_what_it_names(postgres_database, opened, address, made, everything):
@@ -389,6 +391,7 @@ async def test_what_holds_up_the_first_slot_is_named(private_postgres, monkeypat
     assert [slot["slot_name"] for slot in server.slots()] == [NAME]
 
 
+@since(13)
 async def test_partitions_that_are_published_one_by_one_are_named(postgres_database):
     """It is said what to mend, and nothing is followed before it is."""
     database = postgres_database
