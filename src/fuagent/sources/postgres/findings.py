@@ -21,6 +21,8 @@ _LIMITS = 130_000
 """From this version on the log that a slot may keep can be limited."""
 _CHECKS_GENERATED = 180_000
 """From this version on an UPDATE fails where the old row has generated columns that are not published."""
+_SEES_ATTACHED = 150_000
+"""From this version on pgoutput sees what is attached to a partitioned table that it publishes as one, and what is detached."""
 _LONG = 60
 """Seconds after which an open transaction is worth a word."""
 _MANY = 10_000
@@ -59,7 +61,7 @@ async def findings(
         said.append(Finding(Level.ERROR, where, f"{error.what}.", f"{error.fix}."))
     said += [*_limits(where, server, kept), *_kept(where, server, slot, kept)]
     for one in tables:
-        said += [*await _read(link, server, one), *_identity(where, server, one), *_shape(where, one)]
+        said += [*await _read(link, server, one), *_identity(where, server, one), *_shape(where, server, one)]
     said += _deletes(where, server, tables, deletes)
     said += await _published(link, server, tables, publication)
     said += await _open(link)
@@ -257,8 +259,15 @@ def _identity(where: str, server: Server, one: Layout) -> Iterator[Finding]:
         )
 
 
-def _shape(where: str, one: Layout) -> Iterator[Finding]:
+def _shape(where: str, server: Server, one: Layout) -> Iterator[Finding]:
     label = shown(one.table.label)
+    if one.partitioned and server.version < _SEES_ATTACHED:
+        what = (
+            f"a server before version 15 does not notice in its log that a partition is attached to table {label}, or "
+            "detached: rows of the one are not sent, rows of the other still are."
+        )
+        fix = "Make partitions with CREATE TABLE … PARTITION OF; behind an ATTACH or DETACH restart the agent and take a snapshot."
+        yield Finding(Level.WARNING, where, what, fix)
     if one.held and not one.table.key:
         what = f"table {label} has no primary key: the service cannot tell which row a change belongs to."
         fix = "Declare a PRIMARY KEY, or a UNIQUE one over columns that are NOT NULL."

@@ -162,7 +162,7 @@ async def test_generated_columns_are_in_neither(postgres_database):
     assert found == [{"id": 1, "a": 2}, {"id": 3, "a": 2}]
 
 
-@since(13)
+@since(15)
 async def test_partitions_come_and_go(postgres_database):
     """What is attached is the table's from then on, what is detached no longer; a row that moves between two is deleted and made."""
     database = postgres_database
