@@ -135,6 +135,7 @@ def settings(sync: SyncConfig, agent_id: str) -> SyncSettings:
         on_lost_place=sync.on_lost_place,
         on_schema_change=sync.on_schema_change,
         trust_checkpoint=sync.trust_checkpoint,
+        accept_rejected=sync.accept_rejected,
         shape=_shape(sync),
     )
 

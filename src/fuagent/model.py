@@ -382,6 +382,17 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """One event that a 2xx refuses: its place in the batch, from 0, and the service's own words.
+
+    The words may hold values of the row: they go where the row itself goes, and never into a log.
+    """
+
+    row: int
+    words: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One answer, read. ``reason`` is a sentence for the operator, ``fix`` what to do."""
 
@@ -394,6 +405,8 @@ class Outcome:
     """Seconds the service asked for; a floor for the next attempt."""
     case: str = ""
     """Which case of the contract's table this is, for counting; empty where the table was not asked."""
+    rejected: tuple[Refused, ...] = ()
+    """The events that a 2xx refuses all the same, in order; the others are acknowledged."""
 
 
 class Answer(Enum):

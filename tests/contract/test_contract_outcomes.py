@@ -33,6 +33,7 @@ class Play:
     bend: Callable[[Service], Awaitable[None]]
     words: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 def status(number: int, times: int = 1, **headers: str) -> Play:
@@ -74,6 +75,21 @@ async def _too_large(service: Service) -> None:
     service.answer = answer
 
 
+async def _talkative(service: Service) -> None:
+    async def answer(request: Request) -> web.Response | None:
+        many = len(request.json["events"]) > 2
+        return web.json_response({"rejected": [], "words": "x" * outcome.BODY_LIMIT}) if many else None
+
+    service.answer = answer
+
+
+async def _half_an_answer(service: Service) -> None:
+    async def answer(_request: Request) -> web.Response:
+        return web.Response(text='{"rejected": [')
+
+    service.script.append(answer)
+
+
 async def _no_empty(service: Service) -> None:
     async def answer(request: Request) -> web.Response | None:
         return web.Response(status=422) if not request.json["events"] else None
@@ -112,11 +128,16 @@ PLAYS: dict[str, Play] = {
     "413": Play(_too_large),
     "other 4xx": status(451),
     "2xx with a page": body("<html><title>Sign in</title></html>"),
+    "2xx too long to be read, where it may name rejected rows": Play(_talkative, params={"accept_rejected": True}),
+    "2xx that cannot be read, where it may name rejected rows": Play(
+        _half_an_answer, ("cannot be read",), params={"accept_rejected": True}
+    ),
     "400, 409, 413, 422 to a batch without events": Play(_no_empty, ("events",)),
     "timeout": Play(_silence, ("time",), {"timeout": 0.5}),
     "reset": Play(_reset, ("connection",)),
 }
 ELSEWHERE = {
+    "2xx that names rejected rows": "tests/e2e: rows set aside, and a halt",
     "anything else": "no HTTP server can be made to answer it; the reader's unit tests hold it",
     "no connection": "tests/e2e: a service that is down at start",
     "TLS failure": "tests/unit/pushers: real certificates",
@@ -139,7 +160,8 @@ async def test_the_answer_does_what_the_table_says(row: outcome.Row, tmp_path: P
     play = PLAYS[row.answer]
     database = shop.make(tmp_path / "shop.db", ROWS)
     async with Service() as service:
-        settings = config(tmp_path / "shop.db", service.openapi, sync={"on_reject": "halt", **play.settings})
+        sync, pusher = {"on_reject": "halt", **play.settings}, {"driver_params": play.params}
+        settings = config(tmp_path / "shop.db", service.openapi, sync=sync, pusher=pusher)
         await play.bend(service)
         async with Agent(tmp_path, settings, measured=False) as agent:
             await agent.start()

@@ -284,3 +284,81 @@ async def test_a_row_between_two_batches(tmp_path: Path) -> None:
 
         assert (code, out) == (0, "2 rows sent.\n"), err
         assert indexes == sorted(set(indexes))
+
+
+NAMING = {"driver_params": {"accept_rejected": True}}
+
+
+async def test_rows_that_a_2xx_names_are_set_aside(tmp_path: Path) -> None:
+    """The others of their batch arrive; the service's words stand on the list and never in the log; retry ends it."""
+    database = shop.make(tmp_path / "shop.db", 6)
+    sync = {"on_reject": "set_aside"}
+    async with Service() as service:
+        settings = config(tmp_path / "shop.db", service.openapi, sync=sync, pusher=NAMING)
+        async with Agent(tmp_path, settings) as agent:
+            service.rejects = {2: "no colour order 2", 5: "no colour order 5"}
+            await agent.start()
+            await agent.state("caught up")
+            database.execute("UPDATE orders SET ver = 2 WHERE id IN (4, 5, 6)")
+            await until(
+                lambda: service.rows == {k: v for k, v in shop.rows(database).items() if k not in (2, 5)}, "the rest"
+            )
+            status = await agent.status()
+            await agent.end()
+            snapshot = next(post for post in service.posts if post.json["events"])
+            rows = await listed(agent)
+            code, out, _ = await agent.call("rejected", "show", str(rows[0]["id"]))
+            service.rejects = {}
+            again, sent, err = await agent.call("rejected", "retry", "orders-sync")
+
+            assert len(snapshot.json["events"]) == 6
+            assert [(row["status"], row["reason"].partition(": ")[2]) for row in rows] == [
+                (200, f"its answer names the row as rejected: no colour order {key}") for key in (2, 5, 5)
+            ]
+            assert status["rejected"] == 3
+            assert (code, "no colour order 2" in out) == (0, True)
+            assert "no colour" not in agent.text()
+            assert (again, sent) == (0, "3 rows sent.\n"), err
+            assert service.rows == shop.rows(database)
+
+
+async def test_a_row_that_a_2xx_names_halts(tmp_path: Path) -> None:
+    """By default the sync halts and goes on with that very row when it is started again, whatever the checkpoint says."""
+    database = shop.make(tmp_path / "shop.db", 3)
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, pusher=NAMING)) as agent,
+    ):
+        await agent.once()
+        service.rejects = {2: "no colour order 2"}
+        await agent.start()
+        await agent.state("caught up")
+        database.execute("UPDATE orders SET ver = 2")
+        halted = await agent.state("halted")
+        await agent.end()
+        checkpoint = service.checkpoint
+        # As a service has to that names rows: what it has not taken is not below its checkpoint.
+        service.rejects, service.checkpoint = {}, 0
+        service.answer_status = _told(checkpoint)
+        await agent.once()
+
+        assert "names the row as rejected" in halted["problem"]
+        assert "no colour" not in halted["problem"] + agent.text()
+        assert service.rows == shop.rows(database)
+
+
+def _told(checkpoint: int) -> Any:
+    async def answer(_request: Request) -> web.Response:
+        return web.json_response(checkpoint)
+
+    return answer
+
+
+async def test_a_service_that_happens_to_answer_so_is_not_misread(tmp_path: Path) -> None:
+    """Without accept_rejected a member of that name means nothing."""
+    shop.make(tmp_path / "shop.db", 3).close()
+    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+        service.reply = {"rejected": [{"row": 0, "reason": "history"}]}
+
+        assert await agent.once() == 0
+        assert set(service.rows) == {1, 2, 3}

@@ -72,6 +72,8 @@ class Service:
         self.script: deque[Answer | int] = deque()
         self.answer: Answer | None = None
         self.answer_status: Answer | None = None
+        self.rejects: dict[Any, str] = {}
+        """Ids of the rows that it names as rejected in its 2xx, with its reason; it takes the others."""
         self.rows: dict[Any, dict[str, Any]] = {}
         self.versions: list[tuple[int | None, dict[str, Any]]] = []
         """Every event applied, in order, with its index."""
@@ -153,6 +155,11 @@ class Service:
         if not self._known(request):
             return web.json_response({"detail": "no"}, status=401)
         self.apply(request)
+        if named := [
+            (at, event["id"]) for at, event in enumerate(request.json["events"]) if event["id"] in self.rejects
+        ]:
+            rejected = [{"row": at, "reason": self.rejects[id_]} for at, id_ in named]
+            return web.json_response({**(self.reply or {}), "rejected": rejected})
         return web.json_response(self.reply) if self.reply is not None else web.Response(status=204)
 
     def _known(self, request: Request) -> bool:
@@ -169,7 +176,7 @@ class Service:
         self.ends += body["is_snapshot_end"]
         for event in body["events"]:
             index = event.get("index")
-            if index is not None and index <= self.checkpoint:
+            if (index is not None and index <= self.checkpoint) or event.get("id") in self.rejects:
                 continue
             row = {name: value for name, value in event.items() if name not in ("index", "_deleted")}
             self.versions.append((index, event))

@@ -12,6 +12,14 @@ delivered.
 
 Reasons name statuses and places in the request, never the answer's own words:
 services echo what they were sent, and row values do not belong into a log.
+
+A 2xx may refuse single events, where the operator says that this service does so
+(``accept_rejected``)::
+
+    {"rejected": [{"row": 3, "reason": "no such colour"}]}
+
+``row`` counts the batch's events from 0. A list that cannot be meant so refuses nothing, and
+:attr:`fuagent.model.Outcome.reason` says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -27,7 +35,7 @@ import orjson
 
 from fuagent.contract import retry_after
 from fuagent.contract.text import address, clean
-from fuagent.model import Outcome, Verdict
+from fuagent.model import Outcome, Refused, Verdict
 
 BODY_LIMIT = 65_536
 """Bytes of an answer that are read; more are left on the wire."""
@@ -164,6 +172,27 @@ _PAGE = Row(
     "a page answers in the service's place, so nothing counts as delivered; tried again slowly",
     "check for a login page, a proxy or a wrong URL; set driver_params.accept_html if the service means it",
 )
+_SINGLY = Row(
+    "2xx that names rejected rows",
+    frozenset(),
+    Verdict.ACKNOWLEDGED,
+    "delivered but for the rows it names, which go the way of on_reject (with driver_params.accept_rejected alone)",
+    "see which rows with fuagent rejected, or in the service's own log; mend them or the service, or set on_reject",
+)
+_TOO_LONG = Row(
+    "2xx too long to be read, where it may name rejected rows",
+    frozenset(),
+    Verdict.SPLIT,
+    f"the answer is longer than {BODY_LIMIT} bytes, so it is not known which rows it refuses; the batch is sent in halves",
+    "let the service answer in fewer words, or lower batch_size",
+)
+_UNSEEN = Row(
+    "2xx that cannot be read, where it may name rejected rows",
+    frozenset(),
+    Verdict.WRONG_ANSWER,
+    "the answer cannot be read, so it is not known which rows it refuses; tried again slowly",
+    "let the service answer with plain JSON, or take driver_params.accept_rejected away",
+)
 _EMPTY = Row(
     "400, 409, 413, 422 to a batch without events",
     frozenset(),
@@ -221,7 +250,7 @@ FAULTS: Mapping[Fault, Row] = MappingProxyType(
     }
 )
 
-ROWS: tuple[Row, ...] = (*_STATUS_ROWS, _ODD, _PAGE, _EMPTY, *FAULTS.values())
+ROWS: tuple[Row, ...] = (*_STATUS_ROWS, _ODD, _PAGE, _SINGLY, _TOO_LONG, _UNSEEN, _EMPTY, *FAULTS.values())
 """Every case, for the reference page and the tests."""
 
 CASES = frozenset(row.answer for row in ROWS)
@@ -239,6 +268,7 @@ def read(
     overrides: Mapping[int, str] = MappingProxyType({}),
     accept_html: bool = False,
     empty: bool = False,
+    refusable: int = 0,
 ) -> Outcome:
     """Read the answer to one POST.
 
@@ -250,6 +280,8 @@ def read(
         overrides: Statuses the configuration gives another meaning, as words of :data:`OVERRIDES`.
         accept_html: The service answers with pages and means it.
         empty: The batch had no events.
+        refusable: How many events a 2xx may refuse some of: all that the batch had, where ``accept_rejected``
+            is set, else none.
     """
     success = status in SUCCESS
     if success and not accept_html and is_page(headers, body):
@@ -261,7 +293,11 @@ def read(
     if empty and row.verdict in {Verdict.REJECTED, Verdict.SPLIT}:
         row = _EMPTY
     if row.verdict is Verdict.ACKNOWLEDGED:
-        return _acknowledged(row, status, headers, body)
+        answer, unread = _answer(headers, body)
+        if refusable and unread:
+            hidden = _TOO_LONG if len(body) > BODY_LIMIT else _UNSEEN
+            return _outcome(hidden, status, headers, now, "")
+        return _acknowledged(row, status, answer if isinstance(answer, dict) else {}, unread, refusable)
     return _outcome(row, status, headers, now, _detail(row, headers, body))
 
 
@@ -309,13 +345,45 @@ def _sentence(reason: str, detail: str) -> str:
     return f"{reason} ({detail})" if detail else reason
 
 
-def _acknowledged(row: Row, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    answer, unread = _answer(headers, body)
-    needed = isinstance(answer, dict) and answer.get("snapshot_needed") is True
+def _acknowledged(row: Row, status: int, told: Mapping[str, Any], unread: str, refusable: int) -> Outcome:
+    refused, wrong = _refused(told.get("rejected"), refusable) if refusable else ((), "")
     reason = f"{status}: {row.reason}" if row.fix or status not in SUCCESS else ""
-    return Outcome(
-        Verdict.ACKNOWLEDGED, "; ".join(filter(None, (reason, unread))), row.fix, status=status, snapshot_needed=needed
+    outcome = Outcome(
+        Verdict.ACKNOWLEDGED,
+        "; ".join(filter(None, (reason, unread, wrong))),
+        row.fix,
+        status=status,
+        snapshot_needed=told.get("snapshot_needed") is True,
+        rejected=refused,
     )
+    if refused and refusable == 1:
+        return replace(outcome, verdict=Verdict.REJECTED, reason=f"{status}: {REFUSED}", fix=_SINGLY.fix)
+    return outcome
+
+
+REFUSED = "its answer names the row as rejected"
+UNREADABLE = "so the list refuses nothing, and every row counts as delivered"
+"""What follows from a list of rejected rows that cannot be meant."""
+
+
+def _refused(found: object, count: int) -> tuple[tuple[Refused, ...], str]:
+    """The events that ``rejected`` names, or why none of it can be meant: half of a wrong list may be wrong as well."""
+    if found is None:
+        return (), ""
+    if not isinstance(found, list):
+        return (), f"rejected is no list, {UNREADABLE}"
+    rows: dict[int, Refused] = {}
+    for one in found:
+        row = one.get("row") if isinstance(one, dict) else None
+        if not isinstance(row, int) or isinstance(row, bool):
+            return (), f'rejected holds something other than {{"row": n, "reason": "…"}}, {UNREADABLE}'
+        if not 0 <= row < count:
+            return (), f"rejected names a row that the batch does not have (rows count from 0), {UNREADABLE}"
+        if row in rows:
+            return (), f"rejected names a row twice, {UNREADABLE}"
+        words = one.get("reason")
+        rows[row] = Refused(row, clean(words) if isinstance(words, str) else "")
+    return tuple(rows[row] for row in sorted(rows)), ""
 
 
 def _answer(headers: Mapping[str, str], body: bytes) -> tuple[Any, str]:

@@ -9,10 +9,11 @@ anything behind it is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from fuagent.contract.outcome import REFUSED
 from fuagent.engine import retry
 from fuagent.engine.batcher import Parcel, SizeLimit
 from fuagent.engine.lifecycle import Event
@@ -111,23 +112,54 @@ class Delivery:
             part = waiting.pop()
             outcome, attempts = await self._attempted(part)
             if outcome.verdict is Verdict.ACKNOWLEDGED:
-                tally.passed += part.count
-                self._rejected_alone = 0
                 self._limit.accepted()
-                for done in held:
-                    yield done
-                held.clear()
-                yield Delivered(part, acknowledged=True, snapshot_needed=outcome.snapshot_needed, attempts=attempts)
+                for done in self._answered(part, outcome, tally, attempts):
+                    held.append(done)
+                    if tally.passed:
+                        for one in held:
+                            yield one
+                        held.clear()
             elif part.count > 1:
                 if outcome.verdict is Verdict.SPLIT:
                     self._limit.refused(part.size)
                 waiting.extend(reversed(part.cut(part.count // 2)))
             else:
                 self._set_aside(part, outcome, tally, more=parcel.count > 1)
-                held.append(Delivered(part, acknowledged=False, attempts=attempts))
+                asked = outcome.snapshot_needed
+                held.append(Delivered(part, acknowledged=False, snapshot_needed=asked, attempts=attempts))
         self._judge(parcel, tally)
         for done in held:
             yield done
+
+    def _answered(self, part: Parcel, outcome: Outcome, tally: _Tally, attempts: int) -> Iterator[Delivered]:
+        """What a 2xx did to ``part``: all of it delivered, but for the rows that the answer names; in order.
+
+        Raises:
+            HaltSyncError: it names a row, and none may be left out; what stands before that row was given already.
+        """
+        asked = outcome.snapshot_needed
+        if not outcome.rejected:
+            self._passed(part, tally)
+            yield Delivered(part, acknowledged=True, snapshot_needed=asked, attempts=attempts)
+            return
+        rest, low = part, 0
+        for refused in outcome.rejected:
+            before, rest = rest.cut(refused.row - low)
+            if before.count:
+                self._passed(before, tally)
+                yield Delivered(before, acknowledged=True, snapshot_needed=asked, attempts=attempts)
+            one, rest = rest.cut(1)
+            reason = f"{outcome.status}: {REFUSED}"
+            self._set_aside(one, replace(outcome, reason=reason, rejected=(refused,)), tally, more=True)
+            yield Delivered(one, acknowledged=False, snapshot_needed=asked, attempts=attempts)
+            low = refused.row + 1
+        if rest.count:
+            self._passed(rest, tally)
+            yield Delivered(rest, acknowledged=True, snapshot_needed=asked, attempts=attempts)
+
+    def _passed(self, part: Parcel, tally: _Tally) -> None:
+        tally.passed += part.count
+        self._rejected_alone = 0
 
     async def _attempted(self, part: Parcel) -> tuple[Outcome, int]:
         """What became of ``part``; one whose row cannot be sent is refused without asking anybody."""
@@ -235,7 +267,9 @@ class Delivery:
             self._rejected_alone += 1
             if self._rejected_alone > 1:
                 raise HaltSyncError(f"{what} So it goes row after row.", where=where, fix=f"{mend}.")
-        number = self._journal.set_aside(part.table, part.index, outcome.status, outcome.reason, event)
+        # The service's own words may hold values: they go where the event itself goes, and not into an error.
+        words = ": ".join([outcome.reason, *(one.words for one in outcome.rejected if one.words)])
+        number = self._journal.set_aside(part.table, part.index, outcome.status, words, event)
         tally.aside = [*(tally.aside or []), number]
 
     def _judge(self, parcel: Parcel, tally: _Tally) -> None:

@@ -333,6 +333,7 @@ class _Session:
                 sync.ledger.record,
                 known=sync.journal.known and bool(sync.journal.anchors()),
                 waited=sync.clock.monotonic() - began,
+                named=sync.settings.accept_rejected,
             )
             row = start.decide(facts)
             if row.do is not Do.ASK_AGAIN:
@@ -346,9 +347,7 @@ class _Session:
         sync = self._sync
         record = sync.ledger.record
         anchors = sync.journal.anchors()
-        index = checkpoint.index
-        if checkpoint.answer is Answer.NO_ENDPOINT:
-            index = record.acknowledged
+        index = self._behind(checkpoint, known=bool(anchors))
         try:
             if index < record.acknowledged and index <= record.lost_at:
                 # No log holds what is missing there, whatever has made up for it since.
@@ -371,6 +370,19 @@ class _Session:
         self._join_tables()
         sync.update_flag()
         return place
+
+    def _behind(self, checkpoint: Checkpoint, *, known: bool) -> int:
+        """The index to go on behind.
+
+        Where a 2xx may name rows as rejected, the service's checkpoint lies above such a row as soon as it has
+        answered, and what it named may not have been written down: the journal tells how far that was done.
+        """
+        acknowledged = self._sync.ledger.record.acknowledged
+        if checkpoint.answer is Answer.NO_ENDPOINT:
+            return acknowledged
+        if self._sync.settings.accept_rejected and known and acknowledged:
+            return min(checkpoint.index, acknowledged)
+        return checkpoint.index
 
     def _whole_transaction(self, place: Place, anchors: Sequence[Anchor], index: int) -> Place:
         """Inside a transaction whose rows were chosen by other settings: all of it again, numbered above."""

@@ -26,5 +26,7 @@ class SyncSettings:
     on_lost_place: str = "continue"
     on_schema_change: str = "follow"
     trust_checkpoint: bool = False
+    accept_rejected: bool = False
+    """Whether a 2xx may name rows as rejected: the service's checkpoint is then no proof of every row below it."""
     shape: str = ""
     """Hash of tables, filters and delete mode."""

@@ -38,6 +38,8 @@ class Facts:
     known: bool
     """Whether the journal holds this sync's record and anchors."""
     waited: float = 0.0
+    named: bool = False
+    """Whether a 2xx may name rows as rejected."""
 
     @property
     def index(self) -> int:
@@ -68,6 +70,8 @@ class Facts:
         if snapshot is None or snapshot.stage == "pending" or snapshot.tables:
             return False
         met = snapshot.index > 0 and self.index == snapshot.index
+        if self.named and self.record.acknowledged != snapshot.index:
+            met = False  # the answer to the last rows may have named some, and was not heard
         return met or (snapshot.stage == "rows_done" and self.alone)
 
 

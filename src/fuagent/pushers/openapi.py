@@ -107,7 +107,7 @@ class OpenAPI:
             return _refused(error)
         if isinstance(reply, Broken):
             return outcome.fault(reply.fault, reply.detail)
-        return outcome.read(
+        found = outcome.read(
             reply.status,
             reply.headers,
             reply.body,
@@ -115,7 +115,12 @@ class OpenAPI:
             overrides=self._context.outcomes,
             accept_html=self._options.accept_html,
             empty=not batch.events,
+            refusable=len(batch.events) if self._options.accept_rejected else 0,
         )
+        if found.reason.endswith(outcome.UNREADABLE):
+            fix = "mend the service's answer, or take accept_rejected out of driver_params"
+            self._warn(Finding(Level.WARNING, self.route(batch.table), found.reason, fix))
+        return found
 
     async def check(self, tables: Sequence[Table]) -> list[Finding]:
         """Everything about the service that would go wrong later. Sends no row."""

@@ -17,7 +17,7 @@ from typing import Any
 from fuagent.contract import payload
 from fuagent.errors import FuagentError
 from fuagent.interfaces import Clock, PusherContext
-from fuagent.model import Answer, Batch, Checkpoint, EventSchema, Finding, Outcome, Table, Verdict
+from fuagent.model import Answer, Batch, Checkpoint, EventSchema, Finding, Outcome, Refused, Table, Verdict
 
 Event = dict[str, Any]
 DELETED = "_deleted"
@@ -28,6 +28,8 @@ TOO_LARGE = Outcome(Verdict.SPLIT, "the service answers 413.", status=413)
 REJECTED = Outcome(Verdict.REJECTED, "the service answers 422.", status=422)
 GONE = Outcome(Verdict.HALT, "the service answers 410.", "Remove the sync.", status=410)
 REFUSED = Outcome(Verdict.UNAUTHORISED, "the service answers 401.", status=401)
+WORDS = "there is no such colour"
+"""Why it names an event as rejected."""
 PAGE = Outcome(Verdict.WRONG_ANSWER, "a page came back.", status=200)
 
 
@@ -103,6 +105,9 @@ class Service:
         self.sweeps = False
         """Whether rows that did not come in a snapshot it asked for are dropped at the end marker."""
         self.refuses: Callable[[Event], bool] = lambda _event: False
+        """Which events make it refuse their whole batch."""
+        self.names: Callable[[Event], bool] = lambda _event: False
+        """Which events it names as rejected when it takes the others."""
         self._clock = clock
         self._key = key
         self._busy = False
@@ -151,7 +156,8 @@ class Service:
         reply = self.script.popleft() if self.script else self.rule(batch)
         reply = reply or self._judge(batch, body, events)
         if reply.stored:
-            self._keep(batch, events)
+            named = {refused.row for refused in reply.outcome.rejected}
+            self._keep(batch, events, [event for at, event in enumerate(events) if at not in named])
             if reply.outcome.snapshot_needed:
                 self.store.seen = set()
         self.requests.append(Request(batch, body, events, reply.outcome, reply.stored, self._clock.monotonic()))
@@ -182,11 +188,15 @@ class Service:
         wished = self.wishes > 0
         self.wishes -= wished
         accepted = batch.snapshot_sync_suggested and self.accepts
-        return Reply(Outcome(Verdict.ACKNOWLEDGED, status=200, snapshot_needed=wished or accepted), stored=True)
+        rejected = tuple(Refused(at, WORDS) for at, event in enumerate(events) if self.names(event))
+        alone = bool(rejected) and len(events) == 1  # as fuagent.contract.outcome reads it
+        verdict = Verdict.REJECTED if alone else Verdict.ACKNOWLEDGED
+        needed = wished or accepted
+        return Reply(Outcome(verdict, status=200, snapshot_needed=needed, rejected=rejected), stored=True)
 
-    def _keep(self, batch: Batch, events: Sequence[Event]) -> None:
+    def _keep(self, batch: Batch, events: Sequence[Event], good: Sequence[Event]) -> None:
         store = self.store
-        for event in events:
+        for event in good:
             store.rows[self._key(event)] = event
         if store.seen is not None:
             store.seen.update(map(self._key, events))

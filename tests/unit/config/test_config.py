@@ -80,6 +80,7 @@ def test_a_whole_config(read, tmp_path):
         on_lost_place="continue",
         on_schema_change="follow",
         trust_checkpoint=False,
+        accept_rejected=False,
         outcomes={},
     )
 

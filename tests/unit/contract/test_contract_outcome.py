@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fuagent.contract import outcome
 from fuagent.contract.outcome import BODY_LIMIT, FAULTS, OVERRIDES, ROWS, Fault
-from fuagent.model import Outcome, Verdict
+from fuagent.model import Outcome, Refused, Verdict
 
 ACK = Verdict.ACKNOWLEDGED
 NEEDED = b'{"snapshot_needed": true}'
@@ -137,6 +137,83 @@ def test_an_answer_that_may_hide_a_wish_says_so(body: bytes, headers: dict[str, 
 
     assert got.verdict is ACK
     assert text in got.reason
+
+
+ROWS_3_AND_1 = (
+    b'{"rejected": [{"row": 3, "reason": "no\\nsuch colour"}, {"row": 1, "more": 5}], "snapshot_needed": true}'
+)
+
+
+def test_a_2xx_may_name_rows_it_rejects() -> None:
+    """They come in order, with the service's words on one line; the others of the batch are acknowledged."""
+    got = read(200, ROWS_3_AND_1, refusable=4)
+
+    assert (got.verdict, got.snapshot_needed) == (ACK, True)
+    assert got.rejected == (Refused(1), Refused(3, "no such colour"))
+    assert "colour" not in repr(got)
+
+
+def test_nobody_is_misread_as_naming_rows() -> None:
+    """Unless the configuration says that this service does so, a member called rejected means nothing."""
+    got = read(200, ROWS_3_AND_1)
+
+    assert (got.verdict, got.rejected, got.reason) == (ACK, (), "")
+
+
+def test_one_row_that_is_named_is_refused_as_by_a_422() -> None:
+    """Where there is nothing else to acknowledge, the whole answer is a refusal; a wish for a snapshot still holds."""
+    got = read(200, b'{"rejected": [{"row": 0, "reason": "no"}], "snapshot_needed": true}', refusable=1)
+
+    assert (got.verdict, got.snapshot_needed, got.rejected) == (Verdict.REJECTED, True, (Refused(0, "no"),))
+    assert got.reason == "200: its answer names the row as rejected"
+    assert got.fix
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b"{}", b"[]", b'{"rejected": []}', b'{"rejected": null}'])
+def test_nothing_named_is_nothing_refused(body: bytes) -> None:
+    """An empty list, or none, is the ordinary answer."""
+    assert read(200, body, refusable=4) == Outcome(ACK, status=200)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "wrong"),
+    [
+        (b"3", "is no list"),
+        (b'{"row": 3}', "is no list"),
+        (b"[3]", "something other"),
+        (b"[{}]", "something other"),
+        (b'[{"row": "3"}]', "something other"),
+        (b'[{"row": true}]', "something other"),
+        (b'[{"row": 1.0}]', "something other"),
+        (b'[{"row": 4}]', "does not have"),
+        (b'[{"row": -1}]', "does not have"),
+        (b'[{"row": 2}, {"row": 9}]', "does not have"),
+        (b'[{"row": 2}, {"row": 2}]', "twice"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_refuses_nothing(rejected: bytes, wrong: str) -> None:
+    """Half of a wrong list may be wrong as well: none of it counts, and the reason says so."""
+    got = read(200, b'{"rejected": %b}' % rejected, refusable=4)
+
+    assert (got.verdict, got.rejected) == (ACK, ())
+    assert wrong in got.reason
+    assert got.reason.endswith(outcome.UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "verdict"),
+    [
+        (b"{" + b" " * BODY_LIMIT, {}, Verdict.SPLIT),
+        (b'{"rejected": [', {}, Verdict.WRONG_ANSWER),
+        (ROWS_3_AND_1, {"content-encoding": "br"}, Verdict.WRONG_ANSWER),
+    ],
+)
+def test_an_answer_that_may_hide_refused_rows_is_no_success(
+    body: bytes, headers: dict[str, str], verdict: Verdict
+) -> None:
+    """Rows would be lost in silence: an answer that is too long is asked for again in halves, any other slowly."""
+    assert read(200, body, headers).verdict is ACK
+    assert read(200, body, headers, refusable=4).verdict is verdict
 
 
 @pytest.mark.parametrize(

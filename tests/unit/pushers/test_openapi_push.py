@@ -507,3 +507,23 @@ async def test_values_that_cannot_be_sent(service, pushing):
     with pytest.raises(HaltSyncError, match="the name of the sync"):
         await pusher.push(openapi.replace(batch(), task_id="a\r\nb"))
     assert service.to(PATH) == []
+
+
+async def test_rows_named_as_rejected(service, pushing, warned):
+    """Heeded where the configuration says so; a list that cannot be meant is told once and refuses nothing."""
+    answers = [b'{"rejected": [{"row": 1, "reason": "no"}]}', b'{"rejected": 7}', b'{"rejected": 7}']
+    bodies = iter([answers[0], *answers])
+
+    async def route(exchange: Exchange) -> None:
+        await exchange.answer(200, next(bodies))
+
+    service.routes[PATH] = route
+    plain, heeding = pushing(service.url), pushing(service.url, accept_rejected=True)
+    two = batch(b'{"id":1}', b'{"id":2}')
+    await plain.open()
+    await heeding.open()
+    outcomes = [await pusher.push(two) for pusher in (plain, heeding, heeding, heeding)]
+
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.ACKNOWLEDGED}
+    assert [[refused.row for refused in outcome.rejected] for outcome in outcomes] == [[], [1], [], []]
+    assert len([text for text in warned.texts if "rejected is no list" in text]) == 1
