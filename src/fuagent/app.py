@@ -132,6 +132,7 @@ def settings(sync: SyncConfig, agent_id: str) -> SyncSettings:
         drain=sync.drain,
         on_reject=sync.on_reject,
         rejected_limit=sync.rejected_limit,
+        validate_rows=sync.validate_rows,
         on_lost_place=sync.on_lost_place,
         on_schema_change=sync.on_schema_change,
         trust_checkpoint=sync.trust_checkpoint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import count
@@ -13,6 +13,7 @@ from fuagent import app, app_rejected, control
 from fuagent.app_commands import known
 from fuagent.app_rejected import Listed, Shown
 from fuagent.engine.again import Account, Send, chosen, send_again
+from fuagent.engine.checking import Check, checks
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.sync import BY_SERVICE, refuse_mix, spec_for
 from fuagent.errors import FuagentError, HaltSyncError, TryAgainError
@@ -94,7 +95,8 @@ async def retry(read: Callable[[bool], app.Setup], name: str, numbers: Sequence[
             await pusher.open()
             await source.open()
             specs = await _specs(app.settings(sync, agent_id), source, pusher)
-            return await send_again(own, source, specs, numbers, _once(own, pusher, agent_id))
+            by_table = checks(app.settings(sync, agent_id), specs)
+            return await send_again(own, source, specs, numbers, _once(own, pusher, agent_id, by_table))
         finally:
             await source.close()
             await pusher.close()
@@ -106,11 +108,13 @@ async def _specs(settings: SyncSettings, source: Source, pusher: Pusher) -> list
     return [spec_for(settings, table, pusher) for table in tables]
 
 
-def _once(own: SyncJournal, pusher: Pusher, agent_id: str) -> Send:
+def _once(own: SyncJournal, pusher: Pusher, agent_id: str, by_table: Mapping[str, Check]) -> Send:
     """Sends a row once: what an agent would wait out ends the command, and the row stays on the list."""
     started, numbers = f"{time.time_ns() // 1_000_000:x}", count(1)
 
     async def send(table: str, event: bytes) -> Outcome:
+        if table in by_table and (complaint := by_table[table].complaint(event)):
+            return Outcome(Verdict.REJECTED, complaint)
         key = f"{started}.0.{next(numbers)}"
         outcome = await pusher.push(Batch(own.name, agent_id, key, (event,), table))
         if outcome.verdict is Verdict.HALT:

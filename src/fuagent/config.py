@@ -99,6 +99,7 @@ class SyncConfig:
     drain: float
     on_reject: OnReject
     rejected_limit: int
+    validate_rows: bool
     on_lost_place: OnLostPlace
     on_schema_change: OnSchemaChange
     trust_checkpoint: bool
@@ -231,6 +232,7 @@ def _sync(name: str, keys: SyncKeys, pusher: BaseModel) -> SyncConfig:
         drain=keys.drain,
         on_reject=keys.on_reject,
         rejected_limit=keys.rejected_limit,
+        validate_rows=keys.validation == "rows",
         on_lost_place=keys.on_lost_place,
         on_schema_change=keys.on_schema_change,
         trust_checkpoint=keys.trust_checkpoint,

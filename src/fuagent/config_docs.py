@@ -200,7 +200,7 @@ def _commented(keys: type[BaseModel], told: set[str]) -> Iterator[str]:
         if name not in told:
             yield ""
             yield from _about(keys, name, "    ")
-            yield f"    # {name}: {_inline((field.examples or [field.default])[0])}"
+            yield f"    # {field.alias or name}: {_inline((field.examples or [field.default])[0])}"
 
 
 def _about(keys: type[BaseModel], name: str, indent: str) -> list[str]:

@@ -257,6 +257,7 @@ DeleteMode = Literal["row", "mark", "skip"]
 OnReject = Literal["halt", "set_aside"]
 OnLostPlace = Literal["continue", "wait", "snapshot"]
 OnSchemaChange = Literal["follow", "halt"]
+Validate = Literal["start", "rows"]
 
 
 class Keys(BaseModel):
@@ -423,6 +424,13 @@ class SyncKeys(Keys):
     )
     rejected_limit: Count = Field(
         1000, ge=0, le=1_000_000, description="With set_aside: more rows than this halt the sync.", examples=[1000]
+    )
+    validation: Validate = Field(
+        "start",
+        alias="validate",  # which is a name that pydantic's own models have already
+        description="What is held against the event schema of the service's document: the columns' names and types at start, "
+        "or every row as well, before it is sent (needs fuagent[validate]); a row that does not fit goes the way of on_reject.",
+        examples=["rows"],
     )
     on_lost_place: OnLostPlace = Field(
         "continue",

@@ -166,6 +166,8 @@ class EventSchema:
     """The value of ``x-fuagent-delete-field``."""
     where: str = ""
     """Where it stands in the document, for messages."""
+    whole: Callable[[], dict[str, object]] | None = field(default=None, compare=False, repr=False)
+    """Gives all that it says, as JSON Schema 2020-12 that stands by itself; None where that is not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +330,10 @@ class Rows:
     """Unix time of the commit where the log says it."""
     refused: str = ""
     """Why this one row cannot be sent (a transform failed on it): it goes the way of ``on_reject``."""
+    against: str = ""
+    """The event schema that stands against it, where ``refused`` comes from there."""
+    among: bool = False
+    """Whether rows read together with it can be sent: then the fault is hardly the schema's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fuagent.encode.compile import compile_encoder
+from fuagent.engine.checking import checks
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.sync import refuse_mix, spec_for
 from fuagent.errors import FuagentError
@@ -42,6 +43,7 @@ def _mapping(settings: SyncSettings, table: Table, pusher: Pusher, where: str) -
     spec = spec_for(settings, table, pusher)
     try:
         compile_encoder(spec)
+        checks(settings, [spec])
     except FuagentError as error:
         return _finding(error, where)
     schema = spec.schema

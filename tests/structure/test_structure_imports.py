@@ -60,7 +60,7 @@ def test_other_late_imports_are_optional_dependencies_with_a_comment(found, know
     """A library imported inside a function is one that an extra installs, and the line says so."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = {"psycopg", "asyncmy", "starlette"} | {
-        requirement.partition("[")[0].partition(">")[0]
+        requirement.partition("[")[0].partition(">")[0].replace("-", "_")
         for requirements in project["optional-dependencies"].values()
         for requirement in requirements
     }

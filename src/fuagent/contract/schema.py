@@ -116,15 +116,18 @@ class Folder:
         return Shape(
             Property(_types(node), words(node.get("format"))),
             {name: self.shape(part, depth + 1).own for name, part in inside.items()},
-            frozenset(map(words, array(node.get("required")))) - self._read_only(inside),
+            frozenset(filter(None, map(words, array(node.get("required"))))) - self._read_only(inside),
             _is_closed(node),
             words(node.get(DELETE_FIELD)) or None,
         )
 
     def _read_only(self, inside: dict[str, Node]) -> frozenset[str]:
-        # What only the service writes is required in its answers, never in what it is sent.
-        found = {name: {**resolve(self._document, part), **table(part)} for name, part in inside.items()}
-        return frozenset(name for name, part in found.items() if part.get("readOnly") is True) | {""}
+        return frozenset(name for name, part in inside.items() if is_read_only(self._document, part))
+
+
+def is_read_only(document: Document, node: Node) -> bool:
+    """Whether only the service writes this: it may be required in its answers, and never is in what it is sent."""
+    return {**resolve(document, node), **table(node)}.get("readOnly") is True
 
 
 def _is_closed(node: dict[str, Node]) -> bool:

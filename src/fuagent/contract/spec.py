@@ -11,7 +11,8 @@ https://spec.openapis.org/oas/v3.1.1.html#server-object
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from urllib.parse import quote
 
 from fuagent.contract import operation as operations
@@ -19,6 +20,7 @@ from fuagent.contract import schema, security, urls
 from fuagent.contract.document import Document, Node, array, table, words
 from fuagent.contract.operation import Operation
 from fuagent.contract.security import Alternative, Way
+from fuagent.contract.standing import standing
 from fuagent.contract.text import address, clean
 from fuagent.errors import HaltSyncError
 from fuagent.model import Credential, EventSchema, Finding, Level
@@ -77,7 +79,9 @@ class Service:
         if operation is None:
             return None
         items = schema.find(self.document, operation.body, "properties", "events", "items")
-        return schema.event_schema(self.folder.shape(items), f"{self.document.where} {operation}, events.items")
+        where = f"{self.document.where} {operation}, events.items"
+        found = schema.event_schema(self.folder.shape(items), where)
+        return found and replace(found, whole=partial(standing, self.document, items))
 
     def demands(self, task_id: str, table_name: str = "") -> tuple[Alternative, ...]:
         """What a caller has to prove to send batches of this table."""

@@ -79,7 +79,8 @@ class Parcel:
     @property
     def table(self) -> str:
         """The table of its first row; all share a route."""
-        return next((piece.rows.table for piece in self.pieces if piece.high > piece.low), "")
+        first = self.first
+        return first.table if first else ""
 
     @property
     def index(self) -> int:
@@ -105,7 +106,13 @@ class Parcel:
     @property
     def refused(self) -> str:
         """Why its one row cannot be sent; empty for rows that can."""
-        return next((piece.rows.refused for piece in self.pieces if piece.high > piece.low), "")
+        first = self.first
+        return first.refused if first else ""
+
+    @property
+    def first(self) -> Rows | None:
+        """The Rows its first row is of."""
+        return next((piece.rows for piece in self.pieces if piece.high > piece.low), None)
 
     def events(self) -> Sequence[bytes]:
         """Its rows as JSON text, in order; still joined where no piece had to be cut."""

@@ -252,8 +252,11 @@ class Delivery:
         where, mend = self._pusher.route(part.table), "Mend the service"
         size = f" of {len(event)} bytes" if outcome.verdict is Verdict.SPLIT else ""
         what = f"the service refuses one row{size} of table {part.table}: {outcome.reason}"
-        if part.refused:
+        if part.refused and part.first:
             where, mend = "transform", "Mend the function"
+            if part.first.against:
+                where, mend = part.first.against, "Mend the row at its source, or the document"
+                more = more or part.first.among
             what = f"one row of table {part.table} cannot be sent: {part.refused}."
         if self._settings.on_reject == "halt":
             raise HaltSyncError(what, where=where, fix=f"{mend}, or set on_reject: set_aside.")

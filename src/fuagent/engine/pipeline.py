@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from fuagent.engine import retry, start
 from fuagent.engine.again import Account, send_again
+from fuagent.engine.checking import checks
 from fuagent.engine.delivery import StoppedError
 from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.snapshot import Snapshot
@@ -32,7 +33,7 @@ from fuagent.errors import (
     WrongAnswerError,
 )
 from fuagent.journal import SnapshotRecord
-from fuagent.model import Anchor, Answer, Checkpoint, Outcome, Place
+from fuagent.model import Anchor, Answer, Checkpoint, Outcome, Place, Verdict
 
 ASK_AGAIN_EVERY = 5.0
 UNSEEN = 2**32
@@ -204,6 +205,7 @@ class _Session:
         sync.tables = tuple(await sync.source.discover())
         refuse_mix(sync.tables, sync.pusher)
         specs = sync.specs()
+        sync.checks = checks(sync.settings, specs)
         sync.progress.tables = tuple(table.label for table in sync.tables)
         sync.progress.routes = tuple(sync.pusher.route(table) for table in sync.routes())
         sync.progress.deletes = str(specs[0].mapping.deletes) if specs else ""
@@ -265,6 +267,8 @@ class _Session:
 
     async def _alone(self, table: str, event: bytes) -> Outcome:
         sync = self._sync
+        if table in sync.checks and (complaint := sync.checks[table].complaint(event)):
+            return Outcome(Verdict.REJECTED, complaint)
         outcome = await sync.delivery.alone(table, event)
         if outcome.snapshot_needed:
             sync.ledger.save(snapshot=sync.wanted(), gap="")

@@ -23,6 +23,7 @@ class SyncSettings:
     drain: float = 20.0
     on_reject: str = "halt"
     rejected_limit: int = 1000
+    validate_rows: bool = False
     on_lost_place: str = "continue"
     on_schema_change: str = "follow"
     trust_checkpoint: bool = False

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from fuagent.engine.batcher import Parcel
+from fuagent.engine.checking import checked
 from fuagent.engine.delivery import Delivered, StoppedError
 from fuagent.engine.lifecycle import Event
 from fuagent.engine.reader import Reader
@@ -51,6 +52,8 @@ class Stream:
             StoppedError: the sync is to end.
         """
         batcher = self._sync.batcher()
+        if self._sync.checks:
+            rows = checked(rows, self._sync.checks)
         between = True
         async with Reader(rows, batcher) as reader, _waking(self._sync, reader):
             while True:

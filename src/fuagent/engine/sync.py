@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from fuagent.contract import payload
 from fuagent.engine.again import Wish
 from fuagent.engine.batcher import Batcher, Parcel, SizeLimit
+from fuagent.engine.checking import Check
 from fuagent.engine.delivery import Delivery
 from fuagent.engine.ledger import Ledger
 from fuagent.engine.reporter import Reporter
@@ -69,6 +70,8 @@ class Sync:
             settings, pusher, journal, clock, chance, self.limit, reporter, started, self.wishes.stopping
         )
         self.tables: tuple[Table, ...] = ()
+        self.checks: dict[str, Check] = {}
+        """What every event is held against, by table; empty where that is not wished."""
         self._versions: dict[str, int] = {}
         self.unproven = False
         self.in_snapshot = False

@@ -77,6 +77,7 @@ def test_a_whole_config(read, tmp_path):
         drain=20.0,
         on_reject="halt",
         rejected_limit=1000,
+        validate_rows=False,
         on_lost_place="continue",
         on_schema_change="follow",
         trust_checkpoint=False,

@@ -142,10 +142,11 @@ def test_the_examples_comments_are_right_too(read):
     """Every option stands in the example as a comment, and each is right once it is uncommented."""
     text = config.example(config.Answers("a", ["t"], "sqlite:///x.db", "https://h/openapi.json"))
     lines = [line.replace("    # ", "    ", 1) for line in text.splitlines()]
-    keys = [line for line in lines if line.startswith("    ") and line.split(":")[0].strip() in SyncKeys.model_fields]
+    known = {field.alias or name for name, field in SyncKeys.model_fields.items()}
+    keys = [line for line in lines if line.startswith("    ") and line.split(":")[0].strip() in known]
     head = text[: text.index("    source: shop")]
 
-    assert {line.split(":")[0].strip() for line in keys} == set(SyncKeys.model_fields)
+    assert {line.split(":")[0].strip() for line in keys} == known
     assert read(head + "\n".join(keys), **ENVIRON).syncs["shop-to-my-service"].batch_bytes == 512 * 1024
 
 
