@@ -152,6 +152,10 @@ class Property:
 
     types: frozenset[str] = frozenset()
     format: str = ""
+    values: frozenset[str] = frozenset()
+    """The only values it may have, each as JSON text; empty means any."""
+    inside: EventSchema | None = field(default=None, repr=False)
+    """What is said of the properties of an object; None where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

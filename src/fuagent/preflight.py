@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fuagent.contract.text import clean
 from fuagent.encode.compile import compile_encoder
+from fuagent.encode.plan import never_null
 from fuagent.engine.checking import checks
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.sync import refuse_mix, spec_for
@@ -25,7 +27,7 @@ async def check(settings: SyncSettings, source: Source, pusher: Pusher) -> list[
         findings.append(_finding(error, where))
     else:
         for table in tables:
-            findings.append(_mapping(settings, table, pusher, where))
+            findings += _mapping(settings, table, pusher, where)
     return findings
 
 
@@ -38,17 +40,23 @@ async def _tables(source: Source, where: str) -> tuple[Sequence[Table], list[Fin
         return [], [_finding(error, where)]
 
 
-def _mapping(settings: SyncSettings, table: Table, pusher: Pusher, where: str) -> Finding:
+def _mapping(settings: SyncSettings, table: Table, pusher: Pusher, where: str) -> list[Finding]:
     """Whether this table's rows can be written as the document wants them."""
     spec = spec_for(settings, table, pusher)
     try:
         compile_encoder(spec)
         checks(settings, [spec])
     except FuagentError as error:
-        return _finding(error, where)
+        return [_finding(error, where)]
     schema = spec.schema
     checked = f"fits the event schema at {schema.where}" if schema else "no event schema to check against"
-    return Finding(Level.INFO, where, f"table {table.label}: {checked}; deletes: {spec.mapping.deletes}.")
+    told = [Finding(Level.INFO, where, f"table {table.label}: {checked}; deletes: {spec.mapping.deletes}.")]
+    if doubtful := never_null(spec):
+        columns = clean(", ".join(f'"{column.name}" ({column.type or column.kind})' for column in doubtful))
+        what = f"table {table.label}: these columns may hold NULL, and the document takes no null for them: {columns}"
+        fix = 'Add "null" to the type of the property, or make the column NOT NULL; a row with NULL may be refused.'
+        told.append(Finding(Level.WARNING, where, what, fix))
+    return told
 
 
 def _finding(error: FuagentError, where: str) -> Finding:

@@ -91,3 +91,43 @@ async def test_check_says_whether_rows_can_be_checked(tmp_path: Path, items: Any
 
         assert said in out + err
         assert found == code, out + err
+
+
+CUSTOMER = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+NULLABLE = {"oneOf": [{"type": "string"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "code", "said"),
+    [
+        (
+            {"customer": CUSTOMER},
+            0,
+            'these columns may hold NULL, and the document takes no null for them: "name" (TEXT)',
+        ),
+        ({"customer": {**CUSTOMER, "properties": {"name": NULLABLE}}}, 0, "fits the event schema"),
+        (
+            {"customer": {**CUSTOMER, "required": ["mail"]}},
+            1,
+            'requires the property "customer.mail", but no column of',
+        ),
+        ({"customer": {"type": "string"}}, 1, 'wants string for "customer"'),
+        ({"country": {"enum": ["DE", "FR"]}}, 1, 'wants "DE" or "FR" for "country"'),
+        ({"ver": {"type": "null"}}, 1, 'column "ver" of table orders is INTEGER'),
+    ],
+)
+async def test_check_compares_names_types_and_enums(tmp_path: Path, properties: Any, code: int, said: str) -> None:
+    """Nested objects, constants and NULL as well, before the first row and with both names."""
+    database = shop.make(tmp_path / "shop.db", 1)
+    database.close()
+    fields = {"id": "id", "ver": "ver", "customer.name": "name", "country": {"constant": "NL"}}
+    async with (
+        Service(document(properties=properties)) as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"fields": fields})) as agent,
+    ):
+        found, out, err = await agent.call("check")
+        text = " ".join((out + err).split())
+
+        assert said in text
+        assert ("may hold NULL" in text) == ("may hold NULL" in said)
+        assert found == code, text

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "receiver": ("contract",),
     "testing": ("interfaces", "contract", "encode", "receiver.cases"),
     "schemas": ("contract",),
-    "preflight": ("encode", "engine", "interfaces"),
+    "preflight": ("encode", "engine", "interfaces", "contract.text"),
     "screen": ("engine", "contract.text"),
     "metrics": ("engine", "contract.text"),
     "listen": ("engine", "metrics"),

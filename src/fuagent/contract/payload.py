@@ -16,6 +16,7 @@ nobody asks for anything else, the others are the forms a document may ask for.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -281,7 +282,7 @@ def natural(kind: Kind) -> Form:
     return _OF_KIND[kind][0].form
 
 
-def form(column: Column, wanted: Property | None, *, where: str) -> Form:
+def form(column: Column, wanted: Property | None, *, where: str, table: str = "") -> Form:
     """How the column is written for a property of the service's event schema.
 
     The natural form wherever the property admits it, else the first one it admits.
@@ -290,6 +291,7 @@ def form(column: Column, wanted: Property | None, *, where: str) -> Form:
         column: The column that feeds the property.
         wanted: What the document says of the property; None where it says nothing.
         where: The property's place in the document, for the error.
+        table: The table's name, likewise.
 
     Raises:
         HaltSyncError: nothing the column can be written as is what the property wants.
@@ -299,10 +301,36 @@ def form(column: Column, wanted: Property | None, *, where: str) -> Form:
     types = _types(wanted)
     if column.kind is Kind.DYNAMIC and len(types) > 1:
         return Form.DYNAMIC  # each value finds the type that suits it
-    for rule in _OF_KIND[column.kind]:
-        if _meets(rule, column, types, wanted.format):
-            return rule.form
-    raise _unmet(column, wanted, where)
+    met = [rule.form for rule in _OF_KIND[column.kind] if _meets(rule, column, types, wanted.format)]
+    for one in met:
+        possible = _possible(column, one)
+        if not possible or not wanted.values or wanted.values & possible:
+            return one
+    name = f'column "{clean(column.name)}"' + (f" of table {clean(table)}" if table else "")
+    raise _unlisted(column, name, wanted, met, where) if met else _unmet(column, name, wanted, where)
+
+
+def json_text(value: object) -> str:
+    """A value as JSON text, the same for numbers that JSON Schema calls equal (draft 2020-12, core, section 4.2.2)."""
+    plain = int(value) if isinstance(value, float) and value.is_integer() else value
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False)
+
+
+_BOOLEANS = {
+    Form.BOOLEAN: frozenset({"true", "false"}),
+    Form.INTEGER: frozenset({"0", "1"}),
+    Form.STRING: frozenset({'"true"', '"false"'}),
+}
+_LABELS = re.compile(r"'((?:[^']|'')*)'")
+
+
+def _possible(column: Column, one: Form) -> frozenset[str]:
+    """All that a column can give in this form, as JSON text; empty where nobody knows."""
+    if column.kind is Kind.BOOLEAN or one is Form.BOOLEAN:
+        return _BOOLEANS[one]
+    if column.kind is Kind.ENUM:  # MySQL spells the labels out in the type, others only its name
+        return frozenset(json_text(label.replace("''", "'")) for label in _LABELS.findall(column.type))
+    return frozenset()
 
 
 def _types(wanted: Property) -> frozenset[str]:
@@ -327,12 +355,22 @@ def _is_whole(type_: str) -> bool:
     return match is not None and int(match[1] or "0") <= 0
 
 
-def _unmet(column: Column, wanted: Property, where: str) -> HaltSyncError:
+def _unlisted(column: Column, name: str, wanted: Property, met: list[Form], where: str) -> HaltSyncError:
+    possible = " or ".join(sorted({text for one in met for text in _possible(column, one)}))
+    return HaltSyncError(
+        f"the service wants {clean(' or '.join(sorted(wanted.values)))}, but {name} is "
+        f"{clean(column.type) or column.kind} and can only be {clean(possible)}",
+        where=where,
+        fix="add what the column can be to the enum in the service's document, or map another column under fields",
+    )
+
+
+def _unmet(column: Column, name: str, wanted: Property, where: str) -> HaltSyncError:
     types = " or ".join(sorted(wanted.types)) or "string"
     asked = f"{types} with format {wanted.format}" if wanted.format in _MOMENTS else types
     possible = [_in_words(rule) for rule in _OF_KIND[column.kind] if not rule.whole or _is_whole(column.type)]
     return HaltSyncError(
-        f'the service wants {clean(asked)}, but column "{clean(column.name)}" is {clean(column.type) or column.kind} '
+        f"the service wants {clean(asked)}, but {name} is {clean(column.type) or column.kind} "
         f"and can only be written as {', '.join(possible)}",
         where=where,
         fix="change the type in the service's document, or map another column to this property under fields",

@@ -15,10 +15,11 @@ https://json-schema.org/draft/2020-12/json-schema-core
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from fuagent.contract.document import Document, Node, array, point, resolve, table, words
+from fuagent.contract.payload import json_text
 from fuagent.model import EventSchema, Property
 
 DELETE_FIELD = "x-fuagent-delete-field"
@@ -114,12 +115,16 @@ class Folder:
     def _own(self, node: dict[str, Node], depth: int) -> Shape:
         inside = table(node.get("properties"))
         return Shape(
-            Property(_types(node), words(node.get("format"))),
-            {name: self.shape(part, depth + 1).own for name, part in inside.items()},
+            Property(_types(node), words(node.get("format")), _values(node)),
+            {name: self._property(part, depth + 1) for name, part in inside.items()},
             frozenset(filter(None, map(words, array(node.get("required"))))) - self._read_only(inside),
             _is_closed(node),
             words(node.get(DELETE_FIELD)) or None,
         )
+
+    def _property(self, node: Node, depth: int) -> Property:
+        shape = self.shape(node, depth)
+        return replace(shape.own, inside=event_schema(shape, ""))
 
     def _read_only(self, inside: dict[str, Node]) -> frozenset[str]:
         return frozenset(name for name, part in inside.items() if is_read_only(self._document, part))
@@ -144,6 +149,10 @@ def _types(node: dict[str, Node]) -> frozenset[str]:
     return _narrow(named, frozenset(map(json_type, values)))
 
 
+def _values(node: dict[str, Node]) -> frozenset[str]:
+    return frozenset(map(json_text, [node["const"]] if "const" in node else array(node.get("enum"))))
+
+
 def json_type(value: object) -> str:
     """What JSON Schema calls a value (draft 2020-12, core, section 4.2.1)."""
     match value:
@@ -163,6 +172,10 @@ def json_type(value: object) -> str:
             return "object"
 
 
+def _in_both(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
+    return (left & right or left) if left and right else left or right
+
+
 def _narrow(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
     """What both allow; an empty set allows anything, and every integer is a number."""
     if not left or not right:
@@ -177,7 +190,8 @@ def _narrow(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
 def _nullable(shape: Shape) -> Shape:
     own = shape.own
     types = own.types | {"null"} if own.types else own.types
-    return Shape(Property(types, own.format), shape.properties, shape.required, shape.closed, shape.delete_field)
+    values = own.values | {"null"} if own.values else own.values
+    return replace(shape, own=replace(own, types=types, values=values))
 
 
 def _both(left: Shape, right: Shape) -> Shape:
@@ -193,7 +207,10 @@ def _both(left: Shape, right: Shape) -> Shape:
 
 
 def _narrowed(left: Property, right: Property) -> Property:
-    return Property(_narrow(left.types, right.types), left.format or right.format)
+    # Of an object that is described twice one description is read: that says less than both, and nothing wrong.
+    inside = left.inside or right.inside
+    values = _in_both(left.values, right.values)
+    return Property(_narrow(left.types, right.types), left.format or right.format, values, inside)
 
 
 def _either(shapes: Sequence[Shape]) -> Shape:
@@ -214,4 +231,12 @@ def _widened(choices: Iterable[Property]) -> Property:
     anything = any(not choice.types for choice in every)
     types = frozenset() if anything else frozenset[str]().union(*(choice.types for choice in every))
     formats = {choice.format for choice in every if choice.types != {"null"}}
-    return Property(types, formats.pop() if len(formats) == 1 else "")
+    objects = [choice.inside for choice in every if not choice.types or "object" in choice.types]
+    some = any(choice.values for choice in every)
+    named = [frozenset({"null"}) if choice.types == {"null"} else choice.values for choice in every if some]
+    return Property(
+        types,
+        formats.pop() if len(formats) == 1 else "",
+        frozenset[str]().union(*named) if all(named) else frozenset(),
+        objects[0] if len(objects) == 1 else None,
+    )

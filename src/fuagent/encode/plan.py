@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 import orjson
 
-from fuagent.contract.payload import Form, form
+from fuagent.contract.payload import Form, form, json_text
 from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError
 from fuagent.model import Column, Cover, Deletes, EventSchema, Fact, Kind, Mask, Property, TableSpec
@@ -119,7 +119,6 @@ def _masks(spec: TableSpec, columns: dict[str, tuple[int, Column]]) -> dict[str,
 
 def _fed(spec: TableSpec, path: tuple[str, ...], place: int, column: Column, masks: dict[str, Mask]) -> Slot:
     mask = masks.get(column.name)
-    name, nested = ".".join(path), len(path) > 1
     if mask is not None:
         if mask.cover is Cover.TRUNCATE and column.kind not in (Kind.TEXT, Kind.DYNAMIC, Kind.OTHER):
             raise HaltSyncError(
@@ -127,20 +126,48 @@ def _fed(spec: TableSpec, path: tuple[str, ...], place: int, column: Column, mas
                 where="mask",
                 fix=f"write {shown(column.name)}: redact",
             )
-        if spec.schema is not None and not nested:
-            _typed(spec.schema, name, _STRING, "what its mask leaves")
+        _typed(spec.schema, path, _STRING, "what its mask leaves")
         return Slot(path, place, form(column, None, where=""), mask=mask)
-    wanted = spec.schema.properties.get(name) if spec.schema and not nested else None
-    where = f"{spec.schema.where}.properties.{shown(name)}" if spec.schema else ""
-    return Slot(path, place, form(column, wanted, where=where))
+    where = ".properties.".join([spec.schema.where, *map(shown, path)]) if spec.schema else ""
+    return Slot(path, place, form(column, _wanted(spec.schema, path), where=where, table=spec.table.label))
 
 
+def _wanted(schema: EventSchema | None, path: tuple[str, ...]) -> Property | None:
+    """What the document says of one property, in an object in an object if need be; None where it says nothing."""
+    found: Property | None = None
+    for name in path:
+        found = schema.properties.get(name) if schema is not None else None
+        schema = found.inside if found is not None else None
+    return found
+
+
+def never_null(spec: TableSpec) -> list[Column]:
+    """The columns that may hold NULL although the document takes no null where they are sent.
+
+    No error: a column may well be nullable and never be NULL, and the row that is has ``on_reject``.
+
+    Raises:
+        HaltSyncError: as for :func:`plan`.
+    """
+    found = []
+    for slot in plan(spec).slots:
+        wanted = _wanted(spec.schema, slot.path)
+        column = None if slot.column is None else spec.table.columns[slot.column]
+        if column and wanted and wanted.types and "null" not in wanted.types and column.nullable:
+            found.append(column)
+    return [column for column in dict.fromkeys(found) if column.name not in spec.table.key]
+
+
+_FACT_VALUES = {
+    Fact.SNAPSHOT: frozenset({"true", "false"}),
+    Fact.OPERATION: frozenset({'"insert"', '"update"', '"delete"', '"snapshot"'}),
+}
 _FACT_TYPES = {Fact.SNAPSHOT: _BOOLEAN, Fact.COMMIT_TIME: _STRING | {"null"}, Fact.TRANSACTION: _STRING | {"null"}}
 
 
 def _told(spec: TableSpec, path: tuple[str, ...], fact: Fact) -> Slot:
-    if spec.schema is not None and len(path) == 1:
-        _typed(spec.schema, path[0], _FACT_TYPES.get(fact, _STRING), f"{fact}, given for it under fields,")
+    _typed(spec.schema, path, _FACT_TYPES.get(fact, _STRING), f"{fact}, given for it under fields,")
+    _listed(spec.schema, path, _FACT_VALUES.get(fact, frozenset()), f"{fact}, given for it under fields,")
     known = {Fact.TABLE: spec.table.name, Fact.SCHEMA: spec.table.schema}
     if fact in known:
         return Slot(path, constant=orjson.dumps(known[fact]))
@@ -153,9 +180,22 @@ def _constant(spec: TableSpec, path: tuple[str, ...], value: object) -> bytes:
     except TypeError as error:
         name = shown(".".join(path))
         raise HaltSyncError(f'the constant for property "{name}" cannot be written as JSON') from error
-    if spec.schema is not None and len(path) == 1:
-        _typed(spec.schema, path[0], _TYPES.get(type(value), frozenset()), "the constant given for it under fields")
+    _typed(spec.schema, path, _TYPES.get(type(value), frozenset()), "the constant given for it under fields")
+    _listed(spec.schema, path, frozenset({json_text(value)}), "the constant given for it under fields")
     return text
+
+
+def _listed(schema: EventSchema | None, path: tuple[str, ...], possible: frozenset[str], what: str) -> None:
+    """See that something that may come is what an enum allows; nothing is known where ``possible`` is empty."""
+    wanted = _wanted(schema, path)
+    if schema is None or wanted is None or not (wanted.values and possible) or wanted.values & possible:
+        return
+    raise HaltSyncError(
+        f'the service wants {shown(" or ".join(sorted(wanted.values)))} for "{shown(".".join(path))}", '
+        f"but {what} is never one of these",
+        where=schema.where,
+        fix="change the property's enum in the document, or what feeds it under fields",
+    )
 
 
 def _no_column(spec: TableSpec, name: str, where: str = "fields") -> HaltSyncError:
@@ -221,41 +261,60 @@ def _unicode(label: str, name: str) -> None:
 
 def _satisfied(schema: EventSchema, slots: tuple[Slot, ...], mark: str | None, label: str) -> None:
     """Every required property is fed, none is sent that the document forbids, our own are of the right type."""
-    names = {slot.path[0] for slot in slots} | ({mark} if mark is not None else set())
-    missing = sorted(schema.required - names)
-    if INDEX in missing:
+    if INDEX in schema.required:
         raise HaltSyncError(
             'the service requires "index" in every event, but rows of a snapshot carry none',
             where=schema.where,
             fix="take index off the document's required properties",
         )
-    if missing:
-        raise HaltSyncError(
-            f'the service requires the property "{shown(missing[0])}", but no column of table {shown(label)} feeds it',
-            where=schema.where,
-            fix=f'map a column or a constant to "{shown(missing[0])}" under fields, or make the property optional',
-        )
-    for name in sorted({slot.path[0] for slot in slots if len(slot.path) > 1}):
-        _typed(schema, name, _OBJECT, "what is nested in it under fields")
+    paths = {slot.path for slot in slots} | {(INDEX,)}
     if mark is not None:
-        _typed(schema, mark, _BOOLEAN, "the mark of deleted rows")
-    _typed(schema, INDEX, _WHOLE, "the event's number")
-    refused = sorted({*names, INDEX} - set(schema.properties)) if schema.closed else []
-    if refused:
+        paths.add((mark,))
+        _typed(schema, (mark,), _BOOLEAN, "the mark of deleted rows")
+    _typed(schema, (INDEX,), _WHOLE, "the event's number")
+    _complete(schema, paths, (), label, schema.where)
+
+
+def _complete(schema: EventSchema, paths: set[tuple[str, ...]], above: tuple[str, ...], label: str, where: str) -> None:
+    """See that an object holds what it must and nothing that it must not, and so do the objects in it.
+
+    ``paths`` lead on from the object, ``above`` leads to it.
+    """
+    names = {path[0] for path in paths}
+    missing, refused = sorted(schema.required - names), sorted(names - schema.properties.keys())
+    if missing:
+        name = shown(".".join((*above, missing[0])))
         raise HaltSyncError(
-            f'the service allows no property "{shown(refused[0])}", which events of table {shown(label)} carry',
-            where=schema.where,
+            f'the service requires the property "{name}", but no column of table {shown(label)} feeds it',
+            where=where,
+            fix=f'map a column or a constant to "{name}" under fields, or make the property optional',
+        )
+    if schema.closed and refused:
+        name = shown(".".join((*above, refused[0])))
+        raise HaltSyncError(
+            f'the service allows no property "{name}", which events of table {shown(label)} carry',
+            where=where,
             fix="leave it out or rename it under fields, or add it to the document",
         )
+    for name in sorted(names):
+        below = {path[1:] for path in paths if path[0] == name and len(path) > 1}
+        wanted = schema.properties.get(name)
+        if below and wanted is not None:
+            _of_type(wanted, (*above, name), _OBJECT, "what is nested in it under fields", where)
+            _complete(wanted.inside or EventSchema(), below, (*above, name), label, where)
 
 
-def _typed(schema: EventSchema, name: str, given: frozenset[str], what: str) -> None:
-    types = schema.properties.get(name, Property()).types
-    if types and not types & given:
+def _typed(schema: EventSchema | None, path: tuple[str, ...], given: frozenset[str], what: str) -> None:
+    if schema is not None:
+        _of_type(_wanted(schema, path) or Property(), path, given, what, schema.where)
+
+
+def _of_type(wanted: Property, path: tuple[str, ...], given: frozenset[str], what: str, where: str) -> None:
+    if wanted.types and not wanted.types & given:
         raise HaltSyncError(
-            f'the service wants {shown(" or ".join(sorted(types)))} for "{shown(name)}", '
+            f'the service wants {shown(" or ".join(sorted(wanted.types)))} for "{shown(".".join(path))}", '
             f"but {what} is {' or '.join(sorted(given)) or 'something else'}",
-            where=schema.where,
+            where=where,
             fix="change the property's type in the document, or the mapping under fields and delete_field",
         )
 

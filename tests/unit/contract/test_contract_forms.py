@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fuagent.contract.payload import RULES, Form, form, natural
+from fuagent.contract.schema import json_type
 from fuagent.errors import HaltSyncError
 from fuagent.model import Column, Kind, Property
 
@@ -169,6 +172,50 @@ def test_every_rule_can_be_reached_and_is_explained() -> None:
         assert rule.form in forms, rule
         assert rule.explanation
     assert {rule.form for rule in RULES} == set(Form)
+
+
+LABELS = "enum('a','it''s','grün')"
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "values", "expected"),
+    [
+        (Kind.ENUM, LABELS, ['"a"', '"b"'], Form.LABEL),
+        (Kind.ENUM, LABELS, ['"it\'s"'], Form.LABEL),
+        (Kind.ENUM, LABELS, ['"grün"'], Form.LABEL),
+        (Kind.ENUM, "mood", ['"z"'], Form.LABEL),
+        (Kind.BOOLEAN, "bool", ["1", "2"], Form.INTEGER),
+        (Kind.BOOLEAN, "bool", ['"true"', '"no"'], Form.STRING),
+        (Kind.TEXT, "text", ['"z"'], Form.TEXT),
+        (Kind.INTEGER, "int", ["7"], Form.INTEGER),
+        (Kind.INTEGER, "tinyint(1)", ["true"], Form.BOOLEAN),
+    ],
+)
+def test_an_enum_that_the_column_may_meet(kind: Kind, type_: str, values: list[str], expected: Form) -> None:
+    """One value in common is enough, and where nobody knows what a column may hold, rows will tell."""
+    kinds = frozenset({json_type(json.loads(value)) for value in values})
+
+    assert chosen(kind, Property(kinds, values=frozenset(values)), type_) is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "values", "possible"),
+    [
+        (Kind.ENUM, LABELS, ['"z"'], ['"a"', '"it\'s"']),
+        (Kind.BOOLEAN, "bool", ['"Y"', '"N"'], ['"true"', '"false"']),
+        (Kind.BOOLEAN, "bool", ["2", "3"], ["0", "1"]),
+    ],
+)
+def test_an_enum_that_the_column_never_meets(kind: Kind, type_: str, values: list[str], possible: list[str]) -> None:
+    """It is an error at start: what the service wants, table, column and type, and what there can be."""
+    kinds = frozenset({json_type(json.loads(value)) for value in values})
+    with pytest.raises(HaltSyncError) as caught:
+        form(Column("paid", kind, type_), Property(kinds, values=frozenset(values)), where=WHERE, table="shop.orders")
+    text = str(caught.value)
+
+    assert text.startswith(WHERE)
+    assert f'column "paid" of table shop.orders is {type_}' in text
+    assert all(value in text for value in [*values, *possible])
 
 
 @given(

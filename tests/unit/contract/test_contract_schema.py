@@ -25,6 +25,10 @@ def shape(node: object, **parts: object) -> Shape:
     return Folder(found).shape(found.tree["node"])
 
 
+def only(*names: str, values: list[str]) -> Property:
+    return Property(frozenset(names), values=frozenset(values))
+
+
 def types(*names: str) -> Property:
     return Property(frozenset(names))
 
@@ -40,13 +44,22 @@ def types(*names: str) -> Property:
         ({"type": 3}, types()),
         ({}, types()),
         (True, types()),
-        ({"const": 5}, types("integer")),
-        ({"const": None}, types("null")),
-        ({"const": 1.5}, types("number")),
-        ({"const": [1]}, types("array")),
-        ({"const": {}}, types("object")),
-        ({"enum": ["a", True]}, types("string", "boolean")),
-        ({"type": "number", "enum": [1, 2]}, types("integer")),
+        ({"const": 5}, only("integer", values=["5"])),
+        ({"const": None}, only("null", values=["null"])),
+        ({"const": 1.5}, only("number", values=["1.5"])),
+        ({"const": [1]}, only("array", values=["[1]"])),
+        ({"const": {}}, only("object", values=["{}"])),
+        ({"enum": ["a", True]}, only("string", "boolean", values=['"a"', "true"])),
+        ({"type": "number", "enum": [1, 2]}, only("integer", values=["1", "2"])),
+        ({"enum": [2.0]}, only("number", values=["2"])),
+        ({"enum": ["a"], "nullable": True}, only("string", "null", values=['"a"', "null"])),
+        ({"enum": []}, types()),
+        ({"allOf": [{"enum": [1, 2]}, {"enum": [2, 3]}]}, only("integer", values=["2"])),
+        ({"allOf": [{"enum": [1]}, {"enum": [2]}]}, only("integer", values=["1"])),
+        ({"allOf": [{"enum": [1]}, {"type": "integer"}]}, only("integer", values=["1"])),
+        ({"oneOf": [{"const": 1}, {"const": 2}]}, only("integer", values=["1", "2"])),
+        ({"oneOf": [{"const": 1}, {"type": "null"}]}, only("integer", "null", values=["1", "null"])),
+        ({"oneOf": [{"const": 1}, {"type": "integer"}]}, types("integer")),
         ({"allOf": [{"type": "number"}, {"type": "integer"}]}, types("integer")),
         ({"allOf": [{"type": ["string", "integer"]}, {"type": "string"}]}, types("string")),
         ({"allOf": [{"type": "string"}, {"type": "array"}]}, types("string")),
@@ -141,6 +154,61 @@ def test_composition_of_objects():
     assert {"a": types("integer"), "b": types("string", "integer"), "c": types()} == found.properties
     assert {"a", "b"} == found.required
     assert found.delete_field == "gone"
+
+
+CUSTOMER = {"type": "object", "properties": {"mail": {"type": "string"}}, "required": ["mail"]}
+
+
+@pytest.mark.parametrize(
+    ("node", "required"),
+    [
+        ({"$ref": "#/customer"}, ["mail"]),
+        (CUSTOMER, ["mail"]),
+        ({"anyOf": [{"$ref": "#/customer"}, {"type": "null"}]}, ["mail"]),
+        ({"allOf": [{"$ref": "#/customer"}, {"title": "who"}]}, ["mail"]),
+        ({"allOf": [{"title": "who"}, {"$ref": "#/customer"}]}, ["mail"]),
+        ({"anyOf": [{"$ref": "#/customer"}, {"type": "object"}]}, []),
+        ({"type": "object"}, None),
+        ({"$ref": "#/loop"}, None),
+    ],
+)
+def test_what_is_said_of_an_object_in_an_event(node, required):
+    """It is folded like the event itself; what may be a plain object as well requires nothing."""
+    found = shape({"properties": {"customer": node}}, customer=CUSTOMER, loop={"allOf": [{"$ref": "#/loop"}]})
+
+    expected = None if required is None else EventSchema({"mail": types("string")}, frozenset(required))
+    assert expected == found.properties["customer"].inside
+
+
+OTHER = {"type": "object", "properties": {"nr": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("word", "nodes", "names"),
+    [
+        ("allOf", [CUSTOMER, OTHER], {"mail"}),
+        ("allOf", [{"type": "object"}, OTHER], {"nr"}),
+        ("anyOf", [CUSTOMER, {"type": "string"}], {"mail"}),
+        ("anyOf", [CUSTOMER, {"type": "null"}], {"mail"}),
+        ("anyOf", [CUSTOMER, OTHER], None),
+        ("anyOf", [CUSTOMER, {}], None),
+        ("oneOf", [{"type": "string"}, {"type": "null"}], None),
+    ],
+)
+def test_an_object_that_two_parts_of_a_schema_describe(word, nodes, names):
+    """Of what both say one is read; of what either may say, none, unless only one of them is an object at all."""
+    found = shape({word: [{"properties": {"customer": node}} for node in nodes]}).properties["customer"].inside
+
+    assert names == (found and set(found.properties))
+
+
+def test_an_object_that_holds_itself():
+    """What is said of it is read as deep as it is said for the first time."""
+    tree = {"type": "object", "properties": {"name": {"type": "string"}, "next": {"$ref": "#/tree"}}}
+    found = shape({"properties": {"top": {"$ref": "#/tree"}}}, tree=tree).properties["top"].inside
+
+    assert found.properties["name"] == types("string")
+    assert found.properties["next"].inside is None
 
 
 def test_find():

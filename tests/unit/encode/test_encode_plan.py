@@ -3,8 +3,23 @@
 import pytest
 
 from fuagent.encode.compile import compile_encoder
+from fuagent.encode.plan import never_null
 from fuagent.errors import HaltSyncError
-from fuagent.model import Column, Deletes, EventSchema, Field, Kind, Mapping, Property, Table, TableSpec
+from fuagent.model import (
+    Column,
+    Cover,
+    Deletes,
+    EventSchema,
+    Fact,
+    Field,
+    Kind,
+    Mapping,
+    Mask,
+    Property,
+    Secret,
+    Table,
+    TableSpec,
+)
 
 
 def make(columns=("id", "name"), key=("id",), schema=None, **mapping):
@@ -17,7 +32,65 @@ def schema(required=(), closed=False, **types):
     return EventSchema(properties, frozenset(required), closed, where="document#/items")
 
 
+def holding(required=(), closed=False, **properties):
+    """A schema of events with a customer of whom this is said."""
+    customer = EventSchema(properties, frozenset(required), closed)
+    return EventSchema({"customer": Property(frozenset({"object"}), inside=customer)}, where="document#/items")
+
+
+def of_type(*names, values=()):
+    return Property(frozenset(names), values=frozenset(values))
+
+
+IN_CUSTOMER = (Field("customer.no", "id"), Field("customer.name", "name"))
 WRONG = {
+    "a nested type that cannot be met": (
+        {"schema": holding(name=of_type("file")), "fields": IN_CUSTOMER},
+        'document#/items.properties.customer.properties.name: the service wants file, but column "name" of table orders',
+    ),
+    "a nested property nothing feeds": (
+        {"schema": holding(["mail"], mail=of_type("string")), "fields": IN_CUSTOMER},
+        'requires the property "customer.mail", but no column of table orders',
+    ),
+    "a nested property that is not allowed": (
+        {"schema": holding(closed=True, no=of_type("integer")), "fields": IN_CUSTOMER},
+        'allows no property "customer.name"',
+    ),
+    "an object where a text is wanted": (
+        {"schema": schema(customer="string"), "fields": IN_CUSTOMER},
+        'wants string for "customer", but what is nested in it',
+    ),
+    "a nested object where a text is wanted": (
+        {"schema": holding(home=of_type("string")), "fields": (Field("customer.home.nr", "id"),)},
+        'wants string for "customer.home", but what is nested in it',
+    ),
+    "a nested constant of the wrong type": (
+        {"schema": holding(no=of_type("integer")), "fields": (Field("customer.no", constant="x"),)},
+        'wants integer for "customer.no".*constant.*string',
+    ),
+    "a nested fact of the wrong type": (
+        {"schema": holding(no=of_type("integer")), "fields": (Field("customer.no", fact=Fact.OPERATION),)},
+        r'wants integer for "customer.no".*\$operation.*string',
+    ),
+    "a nested mask of the wrong type": (
+        {
+            "schema": holding(no=of_type("integer")),
+            "fields": (Field("customer.no", "name"),),
+            "masks": (Mask("name", Cover.HASH, Secret("s")),),
+        },
+        'wants integer for "customer.no".*mask',
+    ),
+    "a constant that is none of an enum": (
+        {"schema": EventSchema({"a": of_type("string", values=['"x"', '"y"'])}), "fields": (Field("a", constant="z"),)},
+        'wants "x" or "y" for "a", but the constant',
+    ),
+    "an operation that is none of an enum": (
+        {
+            "schema": EventSchema({"a": of_type("string", values=['"I"', '"U"'])}),
+            "fields": (Field("a", fact=Fact.OPERATION),),
+        },
+        r'wants "I" or "U" for "a", but \$operation',
+    ),
     "a column called index": ({"columns": ("id", "index")}, "must be renamed"),
     "a column called Index": ({"columns": ("id", "Index")}, "must be renamed"),
     "a mark called index": ({"deletes": Deletes.MARK, "delete_field": "index"}, "must be renamed"),
@@ -109,3 +182,50 @@ def test_marks_fit_a_document_that_requires_the_key_alone():
     one = make(schema=schema(required=["id", "_deleted"]), deletes=Deletes.MARK)
 
     assert one.keys([(5,)], [6]) == [b'{"id":5,"_deleted":true,"index":6}']
+
+
+def test_a_nested_document_that_fits_is_obeyed():
+    """What is said of an object's properties decides how their columns are written, as deep as it goes."""
+    home = EventSchema({"nr": of_type("string")}, frozenset({"nr"}), closed=True)
+    document = holding(
+        ["no", "home"], closed=True, no=of_type("string"), home=Property(frozenset({"object"}), inside=home)
+    )
+    fields = (Field("customer.no", "id"), Field("customer.home.nr", "id"), Field("beside.no", "id"))
+
+    assert make(schema=document, fields=fields).rows([(5, "x")]) == [
+        b'{"customer":{"no":"5","home":{"nr":"5"}},"beside":{"no":5}}'
+    ]
+
+
+def test_values_of_an_enum_that_may_come():
+    """A constant of the enum, whatever its spelling, and an operation that the enum knows."""
+    fields = (Field("one", constant=1.0), Field("what", fact=Fact.OPERATION), Field("none", constant=None))
+    document = EventSchema(
+        {
+            "one": of_type("number", values=["1", "2"]),
+            "what": of_type("string", values=['"insert"', '"snapshot"']),
+            "none": of_type("string", "null", values=['"x"', "null"]),
+        }
+    )
+
+    assert make(schema=document, fields=fields).rows([(5, "x")]) == [b'{"one":1.0,"what":"snapshot","none":null}']
+
+
+def test_columns_that_may_be_null_where_no_null_is_taken():
+    """Found before a row is: key columns, columns that never are NULL, and properties nobody describes are no matter."""
+    columns = tuple(
+        Column(name, Kind.TEXT, nullable=name != "sure") for name in ("id", "sure", "some", "free", "quiet", "deep")
+    )
+    document = EventSchema(
+        {
+            **{name: of_type("string") for name in ("id", "sure", "some")},
+            "free": of_type("string", "null"),
+            "in": Property(inside=EventSchema({"deep": of_type("string")})),
+        }
+    )
+    names = ("id", "sure", "some", "free", "quiet")
+    fields = (*(Field(name, name) for name in names), Field("in.deep", "deep"), Field("again", "some"))
+    spec = TableSpec(Table("orders", columns, ("id",)), Mapping(fields), document)
+
+    assert [column.name for column in never_null(spec)] == ["some", "deep"]
+    assert never_null(TableSpec(spec.table, Mapping((*fields, Field("k", constant=1))))) == []
