@@ -35,9 +35,12 @@ EXIT_CODES: tuple[tuple[str, str], ...] = (
     (str(int(ExitCode.DONE)), "done"),
     (
         str(int(ExitCode.FOUND)),
-        "check or preview found an error, a sync halted, rows stay refused, or the demo's comparison differs",
+        "check or preview found an error, conformance a broken must, a sync halted, rows stay refused, or the demo differs",
     ),
-    (str(int(ExitCode.USAGE)), "the command line makes no sense"),
+    (
+        str(int(ExitCode.USAGE)),
+        "the command line makes no sense, or conformance cannot reach the service",
+    ),
     (str(int(ExitCode.CONFIG)), "the configuration is wrong"),
     (str(int(ExitCode.STATE)), "the state directory or its journal cannot be used"),
     (str(int(ExitCode.ERROR)), "any other error"),
@@ -66,7 +69,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except FuagentError as error:
             trace(ctx)
-            _say_error(error)
+            say_error(error)
             raise typer.Exit(code_of(error)) from None
         except (KeyboardInterrupt, typer.Abort):
             typer.echo("stopped.", err=True)
@@ -96,7 +99,8 @@ def trace(ctx: Any) -> None:
         typer.echo(traceback.format_exc(), err=True, nl=False)
 
 
-def _say_error(error: FuagentError) -> None:
+def say_error(error: FuagentError) -> None:
+    """The error as lines for the reader."""
     findings = error.findings if isinstance(error, ConfigError) else ()
     for one in findings or (Finding(Level.ERROR, error.where, error.what, error.fix),):
         _say(str(one.level), one.where, one.what)

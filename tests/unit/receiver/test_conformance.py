@@ -302,6 +302,13 @@ async def test_a_key_that_no_header_can_carry_is_refused() -> None:
         await judge(Target("http://127.0.0.1:1", key="a\nb: c"))
 
 
+async def test_a_path_for_any_table_has_to_be_one_table_s() -> None:
+    """Nobody can send to a placeholder."""
+    async with BrokenService() as service:
+        with pytest.raises(HaltSyncError, match="names no table"):
+            await judge(target(service, batch_endpoint="/ingest/{table}"))
+
+
 @pytest.fixture(scope="module", params=["service_fastapi", "service_plain"])
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of each service of the guide, as a process."""
