@@ -22,6 +22,8 @@ from fuagent.contract import outcome, payload
 from fuagent.engine import lifecycle, progress, retry, start
 from fuagent.model import Kind, Verdict
 from fuagent.receiver.cases import AGENT_CASES, CASES, Ask, Case, Exchange, Reply, Side
+from fuagent.receiver.conformance.discovery import DOCUMENT_PROBES
+from fuagent.receiver.conformance.probes import PROBES
 
 NOTE = "<!-- Made from the code by scripts/docs.py; `make docs` writes it anew. -->"
 OURS = "fuagent"
@@ -353,6 +355,19 @@ def _inline(text: str) -> str:
     return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
 
+def conformance_page() -> str:
+    """Every probe of the judge, section by section of the contract."""
+    probes = sorted((*DOCUMENT_PROBES, *(probe.about for probe in PROBES)), key=lambda about: about.section)
+    parts = []
+    for section, found in groupby(probes, key=lambda about: about.section):
+        rows = [(_code(one.id), str(one.grade), _inline(one.statement), _inline(one.mend)) for one in found]
+        title = SECTIONS.get(section, "The document").lower()
+        parts.append(f"## {title[0].upper()}{title[1:]}\n\n" + table(("Probe", "Grade", "Statement", "Mend"), rows))
+    lead = """What `fuagent conformance` asks of a service, by the section of [the contract](contract.md) it belongs to.
+[Check a service](../how-to/check-a-service.md) says how to run it and how to read its report."""
+    return page("Probes of a service", lead, *parts)
+
+
 def metrics_page() -> str:
     """Every metric, the words its labels may hold, and the other two pages."""
     rows: list[tuple[str, ...]] = [
@@ -418,6 +433,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/cli.md": cli_page,
     "docs/reference/config.md": config_page,
     "docs/reference/config.schema.json": schema_file,
+    "docs/reference/conformance.md": conformance_page,
     "docs/reference/contract.md": contract_page,
     "docs/reference/drivers.md": drivers_page,
     "docs/reference/metrics.md": metrics_page,

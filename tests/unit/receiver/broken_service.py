@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 import struct
 from typing import Any, Self
 
@@ -50,15 +51,20 @@ def document(fault: str) -> dict[str, Any]:
     paths: dict[str, Any] = {path: {"post": {"requestBody": {"content": content}, "responses": taken}}}
     if fault != "the document leaves the status path out":
         paths["/fuagent-sync-status"] = {"get": {"responses": taken}}
-    return {"openapi": "3.1.0", "info": {"title": "test", "version": "1"}, "servers": [server], "paths": paths}
+    told = {"openapi": "3.1.0", "info": {"title": "test", "version": "1"}, "servers": [server], "paths": paths}
+    if fault == "the key belongs into the query too":
+        scheme = {"type": "apiKey", "in": "query", "name": "api_key"}
+        told |= {"components": {"securitySchemes": {"key": scheme}}, "security": [{"key": []}]}
+    return told
 
 
 class BrokenService:
     """Serves from ``async with`` on; ``fault`` "" keeps the contract. ``basic``: user and password, not a key."""
 
-    def __init__(self, fault: str = "", *, basic: bool = False) -> None:
+    def __init__(self, fault: str = "", *, basic: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.fault = fault
         self.basic = basic
+        self.tls = tls
         self.checkpoints: dict[tuple[str, ...], int] = {}
         self.busy: set[str] = set()
         self.events = 0
@@ -67,13 +73,16 @@ class BrokenService:
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_get("/openapi.json", self.describe)
+        application.router.add_get("/moved.json", self.move)
+        application.router.add_get("/round.json", self.move)
         application.router.add_post("/v1/ingest-batch", self.take)
         application.router.add_get("/v1/fuagent-sync-status", self.tell)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        scheme = "https" if self.tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,12 +98,18 @@ class BrokenService:
                 return web.json_response({}, status=refused.status)
         return web.json_response(document(self.fault))
 
+    async def move(self, request: web.Request) -> web.Response:
+        target = "/openapi.json" if request.path == "/moved.json" else "/round.json"
+        return web.Response(status=307, headers={"location": target})
+
     def admit(self, request: web.Request, where: str) -> None:
         """Let nobody in who does not prove who it is."""
         header = request.headers.get("authorization", "")
         given = header if self.basic else request.headers.get("x-api-key", "")
         pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         right = f"Basic {pair}" if self.basic else KEY
+        if self.fault == "the key belongs into the query too" and request.query.get("api_key") != KEY:
+            raise Refused(401)
         if given == right:
             return
         lax = {
@@ -108,6 +123,8 @@ class BrokenService:
         raise Refused(404 if self.fault == "a stranger gets 404" else 401)
 
     async def take(self, request: web.Request) -> web.Response:
+        if self.fault == "batches are redirected":
+            return web.Response(status=307, headers={"location": "/v1/elsewhere"})
         try:
             self.admit(request, "batch")
             status, answer = await self.stored(request)
@@ -138,6 +155,11 @@ class BrokenService:
             request._read_bytes = first
         batch = self.parsed(await request.read())
         await self.refuse(batch)
+        if self.fault == "a large batch hangs" and len(batch["events"]) > 1000:
+            await asyncio.sleep(60)
+        if self.fault == "the end marker cuts the connection" and batch["is_snapshot_end"]:
+            assert request.transport is not None
+            request.transport.abort()
         await self.concurrently(batch)
         self.remember(batch)
         self.events += len(batch["events"])

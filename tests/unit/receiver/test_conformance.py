@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broken_service import KEY, PASSWORD, USER, BrokenService, document
@@ -18,6 +20,10 @@ from fuagent.receiver.cases import SERVICE_CASES
 from fuagent.receiver.conformance import Grade, Report, Result, Target, judge
 from fuagent.receiver.conformance.discovery import DOCUMENT_PROBES
 from fuagent.receiver.conformance.probes import PROBES
+from fuagent.receiver.conformance.report import text
+from harness import certificates
+
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "check-a-service.md"
 
 LARGE = 1200
 """Rows in the large batch: above what the service with that fault takes."""
@@ -296,6 +302,52 @@ async def test_nobody_at_home_is_no_finding(tmp_path: Path) -> None:
         await judge(Target(str(path), base_url=gone))
 
 
+async def test_a_certificate_that_nobody_vouches_for_is_named(tmp_path: Path) -> None:
+    """A service whose certificate is not trusted is not reached, and the reason is the certificate."""
+    async with BrokenService(tls=certificates.make(tmp_path).server()) as service:
+        with pytest.raises(TryAgainError, match="certificate"):
+            await judge(target(service))
+
+
+async def test_a_service_that_hangs_is_a_finding() -> None:
+    """An answer that does not come in time breaks the probe it was for, and the others are asked all the same."""
+    report = await judged("a large batch hangs", timeout=1)
+
+    assert failed(report) == {"3-large"}
+    [one] = report.failed()
+    assert one.why == "no whole answer within 1 s"
+    assert one.came == "no answer"
+
+
+async def test_a_connection_that_is_cut_is_a_finding() -> None:
+    """So does one that ends before the answer."""
+    report = await judged("the end marker cuts the connection")
+
+    assert failed(report) == {"3-end-marker"}
+    assert "the connection ended" in report.failed()[0].why
+
+
+async def test_a_redirect_is_not_followed_with_rows() -> None:
+    """A POST that is sent elsewhere is the end of it: nothing else is asked."""
+    report = await judged("batches are redirected")
+
+    assert failed(report) == {"2.1-takes-batches"}
+    assert "a redirect, which is never followed" in report.failed()[0].why
+    assert report.left.rows == 0
+
+
+async def test_a_redirect_of_the_document_is_followed_at_home() -> None:
+    """On the same origin; one that goes round for ever is a finding."""
+    async with BrokenService() as service:
+        assert failed(await judge(target(service, url=f"{service.url}/moved.json"))) == set()
+        assert "2-document" in failed(await judge(target(service, url=f"{service.url}/round.json")))
+
+
+async def test_what_else_the_document_demands_is_sent() -> None:
+    """A key in the query is sent beside the contract's headers, and not for a stranger."""
+    assert failed(await judged("the key belongs into the query too")) == set()
+
+
 async def test_a_key_that_no_header_can_carry_is_refused() -> None:
     """A line end in it could begin another header."""
     with pytest.raises(HaltSyncError, match="header"):
@@ -307,6 +359,33 @@ async def test_a_path_for_any_table_has_to_be_one_table_s() -> None:
     async with BrokenService() as service:
         with pytest.raises(HaltSyncError, match="names no table"):
             await judge(target(service, batch_endpoint="/ingest/{table}"))
+
+
+def told(language: str) -> str:
+    """The code block of the guide in this language."""
+    [block] = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return str(block)
+
+
+async def test_the_guide_shows_what_is_printed() -> None:
+    """The report in the guide is the one of a service that refuses the end marker, but for what differs every time."""
+    async with BrokenService("400 on the end marker") as service:
+        printed = text(await judge(target(service, rows=5000))).replace(service.url, "http://127.0.0.1:8000")
+    printed = re.sub(r"conformance-[0-9a-f]{8}", "conformance-5b1f0c9e", printed)
+
+    assert [line for line in told("text").splitlines() if line != "..." and line not in printed.splitlines()] == []
+    assert "FAIL  must    3-end-marker" in told("text")
+
+
+async def test_the_guide_s_own_test_can_be_copied() -> None:
+    """The Python of the guide passes in front of a good service, and fails in front of another."""
+    names: dict[str, Any] = {}
+    exec(told("python").replace('"secret"', repr(KEY)), names)
+    async with BrokenService() as service:
+        await names["test_keeps_the_contract"](service.url)
+    async with BrokenService("400 on the end marker") as service:
+        with pytest.raises(AssertionError):
+            await names["test_keeps_the_contract"](service.url)
 
 
 @pytest.fixture(scope="module", params=["service_fastapi", "service_plain"])

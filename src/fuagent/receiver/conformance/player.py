@@ -175,7 +175,8 @@ def _events(body: bytes) -> int:
 def _reading(request: Request, reply: Reply) -> str:
     """What the agent would make of the answer, where that is more than the status itself."""
     if request.method == "POST":
-        return outcome.read(reply.status, reply.headers, reply.body, now=time.time()).reason
+        is_empty = not _events(request.body)
+        return outcome.read(reply.status, reply.headers, reply.body, now=time.time(), empty=is_empty).reason
     try:
         status.read(reply.status, reply.headers, reply.body, url="", now=time.time())
     except FuagentError as error:
