@@ -42,6 +42,8 @@ def document(fault: str) -> dict[str, Any]:
         "index": {"type": "integer"},
     }
     event = {"type": "object", "properties": properties, "required": ["id", "name"]}
+    if fault == "the document allows no other columns":
+        event["additionalProperties"] = False
     body = {"type": "object", "properties": {"events": {"type": "array", "items": event}}}
     if fault == "the document wants what is never sent":
         body["required"] = ["events", "checksum"]
@@ -49,6 +51,8 @@ def document(fault: str) -> dict[str, Any]:
     taken = {"200": {"description": "taken"}}
     path = "/rows" if fault == "the document has another path" else "/ingest-batch"
     paths: dict[str, Any] = {path: {"post": {"requestBody": {"content": content}, "responses": taken}}}
+    if fault == "the path names a server of its own":
+        paths[path]["post"]["servers"] = [{"url": "/v2"}]
     if fault != "the document leaves the status path out":
         paths["/fuagent-sync-status"] = {"get": {"responses": taken}}
     told = {"openapi": "3.1.0", "info": {"title": "test", "version": "1"}, "servers": [server], "paths": paths}

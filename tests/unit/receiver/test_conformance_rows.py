@@ -58,6 +58,8 @@ SCHEMAS = {
         e={"type": "integer", "minimum": -5, "maximum": -5},
         f={"type": "integer", "maximum": -1},
         g={"type": "integer", "minimum": 3_000_000_000},
+        h={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        i={"type": "number", "minimum": 0.25, "maximum": 0.5},
     ),
     "lengths": properties(
         a={"type": "string", "maxLength": 3},

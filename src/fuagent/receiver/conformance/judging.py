@@ -22,8 +22,10 @@ async def judge(target: Target) -> Report:
         TryAgainError: nobody answers there, or the document's file cannot be read.
         HaltSyncError: the credential cannot be sent in a header.
     """
-    fresh = f"fuagent-conformance-{secrets.token_hex(4)}"
-    task, agent = target.task_id or fresh, target.agent_id or fresh
+    token = secrets.token_hex(4)
+    fresh = f"fuagent-conformance-{token}"
+    # A second run as the same agent must not meet the checkpoints of the first.
+    task, agent = target.task_id or fresh, f"{target.agent_id}-{token}" if target.agent_id else fresh
     async with Link(target.timeout) as link:
         proof = dict(auth.access(target.credential()).headers)
         found = await discovery.find(link, target.url, target.settings(), task, proof)

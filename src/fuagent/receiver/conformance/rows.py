@@ -125,7 +125,7 @@ class Maker:
             case "integer":
                 return _integer(name, node, number)
             case "number":
-                return _integer(name, node, number) if _bounded(node) else number + 0.5
+                return _real(name, node, number)
             case "boolean":
                 return number % 2 == 0
             case "array":
@@ -212,6 +212,17 @@ def _integer(name: str, node: dict[str, Node], number: int) -> int:
     first = FIRST_ID if _is_key(name) and least <= FIRST_ID and most > FIRST_ID + 1_000_000 else least
     count = max(1, (most - first) // step + 1)
     return -(-first // step) * step + number % count * step
+
+
+def _real(name: str, node: dict[str, Node], number: int) -> float:
+    if not _bounded(node):
+        return number + 0.5
+    least, most = _span(node)
+    if math.ceil(least) <= math.floor(most):
+        return _integer(name, node, number)
+    # No whole number lies between the bounds: their middle does.
+    low = _number(node, "minimum", _number(node, "exclusiveMinimum", 0))
+    return (low + _number(node, "maximum", _number(node, "exclusiveMaximum", 0))) / 2
 
 
 def _text(name: str, node: dict[str, Node], number: int) -> str:

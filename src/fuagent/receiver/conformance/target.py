@@ -17,7 +17,7 @@ class Target:
 
     ``key``, or ``user`` and ``password``, or none of them. ``task_id`` None: every probe has a task of its
     own that nobody has seen before; else all have this one, for a service that knows its tasks beforehand.
-    Each probe's agent id is ``agent_id`` and the probe's name. ``rows`` is the size of the large batch,
+    Each probe's agent id is ``agent_id``, a random part and the probe's name. ``rows`` is the size of the large batch,
     ``timeout`` the seconds one request may take.
     """
 
