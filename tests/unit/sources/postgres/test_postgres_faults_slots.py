@@ -13,11 +13,13 @@ from fuagent.model import Anchor, Place
 from fuagent.sources.postgres import dump, places
 from fuagent.sources.postgres.slots import publication
 from fuagent.wire.postgres import lsn
-from harness.postgres import since
+from harness.postgres import installed, since
 from harness.proxy import Proxy
 
 NAME = "fuagent_0123456789ab_suite"
 TABLE = "id int PRIMARY KEY, v text"
+GONE = f'publication "{NAME}" does not exist|publication {NAME} was gone for a while'
+"""From version 18 on the server does not stop at it but passes over what was changed."""
 
 
 def ids(rows):
@@ -247,12 +249,12 @@ async def test_a_publication_that_was_made_anew_is_got_past(postgres_database):
         session(database, "INSERT INTO t VALUES (3)")
         stream = source.stream(place)
         came = [await anext(stream)]
-        with pytest.raises(LostPlaceError, match=f'publication "{NAME}" does not exist') as lost:
+        with pytest.raises(LostPlaceError, match=GONE) as lost:
             await drained(stream, came)
         session(database, "INSERT INTO t VALUES (4)")
         rest = await gather(source, lost.value.place)
 
-    assert ids(came) == [1]
+    assert ids(came) == ([1, 3] if installed() >= 18 else [1])
     assert ids(rest) == [4]
 
 
@@ -280,7 +282,7 @@ async def test_a_publication_that_is_gone_is_a_lost_place(postgres_database):
         place = await standing(source)
         database.execute(f"DROP PUBLICATION {NAME}")
         session(database, "INSERT INTO t VALUES (1)")
-        with pytest.raises(LostPlaceError, match="does not exist") as lost:
+        with pytest.raises(LostPlaceError, match=GONE) as lost:
             await gather(source, place)
     source = unopened(database, "t")
     await source.open()
