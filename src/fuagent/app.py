@@ -169,6 +169,7 @@ def pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Findin
         options=chosen.options,
         timeout=sync.timeout,
         outcomes=dict(sync.outcomes),
+        accept_rejected=sync.accept_rejected,
         base_dir=setup.config.base_dir,
         cache=setup.state_dir / "documents",
         warn=warn,

@@ -103,9 +103,8 @@ class SyncConfig:
     on_lost_place: OnLostPlace
     on_schema_change: OnSchemaChange
     trust_checkpoint: bool
-    accept_rejected: bool
-    """What the pusher's driver_params say, for a driver that has such an option."""
     outcomes: Mapping[int, str]
+    accept_rejected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ def _config(keys: FileKeys, params: Mapping[str, Mapping[str, BaseModel]], path:
             )
             for name, entry in keys.pushers.items()
         },
-        syncs={name: _sync(name, sync, params["pushers"][sync.pusher]) for name, sync in keys.syncs.items()},
+        syncs={name: _sync(name, sync) for name, sync in keys.syncs.items()},
         warnings=reading.findings(),
     )
 
@@ -208,7 +207,7 @@ def _none() -> None:
     """The credential where none is needed."""
 
 
-def _sync(name: str, keys: SyncKeys, pusher: BaseModel) -> SyncConfig:
+def _sync(name: str, keys: SyncKeys) -> SyncConfig:
     return SyncConfig(
         name=name,
         source=keys.source,
@@ -236,8 +235,8 @@ def _sync(name: str, keys: SyncKeys, pusher: BaseModel) -> SyncConfig:
         on_lost_place=keys.on_lost_place,
         on_schema_change=keys.on_schema_change,
         trust_checkpoint=keys.trust_checkpoint,
-        accept_rejected=getattr(pusher, "accept_rejected", False) is True,
         outcomes=keys.outcomes,
+        accept_rejected=keys.accept_rejected,
     )
 
 

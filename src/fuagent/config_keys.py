@@ -452,6 +452,12 @@ class SyncKeys(Keys):
     outcomes: Outcomes = Field(
         {}, description="What a status of the service means, where it differs.", examples=[{409: "acknowledge"}]
     )
+    accept_rejected: bool = Field(
+        False,
+        description='Heed "rejected": [{"row": 0, "reason": "…"}] in a 2xx answer: these rows of the batch (counted from 0) '
+        "go the way of on_reject, the others are delivered.",
+        examples=[True],
+    )
 
 
 class FileKeys(Keys):

@@ -102,6 +102,8 @@ class PusherContext:
     timeout: float
     """Seconds one attempt may take, from the first byte out to the last byte in."""
     outcomes: dict[int, str] = field(default_factory=dict)
+    accept_rejected: bool = False
+    """Whether a 2xx may name rows as rejected (:attr:`fuagent.model.Outcome.rejected`)."""
     base_dir: Path = Path()
     cache: Path = Path()
     warn: Callable[[Finding], None] = field(default=lambda _finding: None)

@@ -33,7 +33,6 @@ class Play:
     bend: Callable[[Service], Awaitable[None]]
     words: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
 
 
 def status(number: int, times: int = 1, **headers: str) -> Play:
@@ -128,9 +127,9 @@ PLAYS: dict[str, Play] = {
     "413": Play(_too_large),
     "other 4xx": status(451),
     "2xx with a page": body("<html><title>Sign in</title></html>"),
-    "2xx too long to be read, where it may name rejected rows": Play(_talkative, params={"accept_rejected": True}),
+    "2xx too long to be read, where it may name rejected rows": Play(_talkative, settings={"accept_rejected": True}),
     "2xx that cannot be read, where it may name rejected rows": Play(
-        _half_an_answer, ("cannot be read",), params={"accept_rejected": True}
+        _half_an_answer, ("cannot be read",), {"accept_rejected": True}
     ),
     "400, 409, 413, 422 to a batch without events": Play(_no_empty, ("events",)),
     "timeout": Play(_silence, ("time",), {"timeout": 0.5}),
@@ -160,8 +159,7 @@ async def test_the_answer_does_what_the_table_says(row: outcome.Row, tmp_path: P
     play = PLAYS[row.answer]
     database = shop.make(tmp_path / "shop.db", ROWS)
     async with Service() as service:
-        sync, pusher = {"on_reject": "halt", **play.settings}, {"driver_params": play.params}
-        settings = config(tmp_path / "shop.db", service.openapi, sync=sync, pusher=pusher)
+        settings = config(tmp_path / "shop.db", service.openapi, sync={"on_reject": "halt", **play.settings})
         await play.bend(service)
         async with Agent(tmp_path, settings, measured=False) as agent:
             await agent.start()

@@ -286,15 +286,12 @@ async def test_a_row_between_two_batches(tmp_path: Path) -> None:
         assert indexes == sorted(set(indexes))
 
 
-NAMING = {"driver_params": {"accept_rejected": True}}
-
-
 async def test_rows_that_a_2xx_names_are_set_aside(tmp_path: Path) -> None:
     """The others of their batch arrive; the service's words stand on the list and never in the log; retry ends it."""
     database = shop.make(tmp_path / "shop.db", 6)
-    sync = {"on_reject": "set_aside"}
+    sync = {"on_reject": "set_aside", "accept_rejected": True}
     async with Service() as service:
-        settings = config(tmp_path / "shop.db", service.openapi, sync=sync, pusher=NAMING)
+        settings = config(tmp_path / "shop.db", service.openapi, sync=sync)
         async with Agent(tmp_path, settings) as agent:
             service.rejects = {2: "no colour order 2", 5: "no colour order 5"}
             await agent.start()
@@ -327,7 +324,7 @@ async def test_a_row_that_a_2xx_names_halts(tmp_path: Path) -> None:
     database = shop.make(tmp_path / "shop.db", 3)
     async with (
         Service() as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, pusher=NAMING)) as agent,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"accept_rejected": True})) as agent,
     ):
         await agent.once()
         service.rejects = {2: "no colour order 2"}

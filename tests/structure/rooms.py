@@ -2,10 +2,10 @@
 
 A room is a top-level module or package of ``fuagent``; ``config_keys`` and its
 like belong to ``config``. An arrow names a room or, with a dot, one module of it.
-Everyone may import ``model``, ``errors`` and ``version``, which import nothing.
+Everyone may import ``model`` (and ``model_rows``, which is of its room), ``errors`` and ``version``, which import nothing.
 """
 
-EVERYONE = ("model", "errors", "version")
+EVERYONE = ("model", "model_rows", "errors", "version")
 
 _LOWER: tuple[str, ...] = (
     *(

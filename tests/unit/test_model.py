@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuagent.model import Columns
+from fuagent.model_rows import Columns
 
 tables = st.integers(0, 4).flatmap(
     lambda width: st.lists(st.tuples(*[st.integers()] * width), max_size=6).map(lambda rows: (width, rows))

@@ -19,7 +19,7 @@ A 2xx may refuse single events, where the operator says that this service does s
     {"rejected": [{"row": 3, "reason": "no such colour"}]}
 
 ``row`` counts the batch's events from 0. A list that cannot be meant so refuses nothing, and
-:attr:`fuagent.model.Outcome.reason` says what is wrong with it.
+:attr:`fuagent.model.Outcome.warning` says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ _SINGLY = Row(
     "2xx that names rejected rows",
     frozenset(),
     Verdict.ACKNOWLEDGED,
-    "delivered but for the rows it names, which go the way of on_reject (with driver_params.accept_rejected alone)",
+    "delivered but for the rows it names, which go the way of on_reject (with accept_rejected alone)",
     "see which rows with fuagent rejected, or in the service's own log; mend them or the service, or set on_reject",
 )
 _TOO_LONG = Row(
@@ -191,7 +191,7 @@ _UNSEEN = Row(
     frozenset(),
     Verdict.WRONG_ANSWER,
     "the answer cannot be read, so it is not known which rows it refuses; tried again slowly",
-    "let the service answer with plain JSON, or take driver_params.accept_rejected away",
+    "let the service answer with plain JSON, or take accept_rejected away",
 )
 _EMPTY = Row(
     "400, 409, 413, 422 to a batch without events",
@@ -350,11 +350,12 @@ def _acknowledged(row: Row, status: int, told: Mapping[str, Any], unread: str, r
     reason = f"{status}: {row.reason}" if row.fix or status not in SUCCESS else ""
     outcome = Outcome(
         Verdict.ACKNOWLEDGED,
-        "; ".join(filter(None, (reason, unread, wrong))),
+        "; ".join(filter(None, (reason, unread))),
         row.fix,
         status=status,
         snapshot_needed=told.get("snapshot_needed") is True,
         rejected=refused,
+        warning=wrong,
     )
     if refused and refusable == 1:
         return replace(outcome, verdict=Verdict.REJECTED, reason=f"{status}: {REFUSED}", fix=_SINGLY.fix)
@@ -362,7 +363,7 @@ def _acknowledged(row: Row, status: int, told: Mapping[str, Any], unread: str, r
 
 
 REFUSED = "its answer names the row as rejected"
-UNREADABLE = "so the list refuses nothing, and every row counts as delivered"
+_REFUSES_NOTHING = "so the list refuses nothing, and every row counts as delivered"
 """What follows from a list of rejected rows that cannot be meant."""
 
 
@@ -371,16 +372,16 @@ def _refused(found: object, count: int) -> tuple[tuple[Refused, ...], str]:
     if found is None:
         return (), ""
     if not isinstance(found, list):
-        return (), f"rejected is no list, {UNREADABLE}"
+        return (), f"rejected is no list, {_REFUSES_NOTHING}"
     rows: dict[int, Refused] = {}
     for one in found:
         row = one.get("row") if isinstance(one, dict) else None
         if not isinstance(row, int) or isinstance(row, bool):
-            return (), f'rejected holds something other than {{"row": n, "reason": "…"}}, {UNREADABLE}'
+            return (), f'rejected holds something other than {{"row": n, "reason": "…"}}, {_REFUSES_NOTHING}'
         if not 0 <= row < count:
-            return (), f"rejected names a row that the batch does not have (rows count from 0), {UNREADABLE}"
+            return (), f"rejected names a row that the batch does not have (rows count from 0), {_REFUSES_NOTHING}"
         if row in rows:
-            return (), f"rejected names a row twice, {UNREADABLE}"
+            return (), f"rejected names a row twice, {_REFUSES_NOTHING}"
         words = one.get("reason")
         rows[row] = Refused(row, clean(words) if isinstance(words, str) else "")
     return tuple(rows[row] for row in sorted(rows)), ""

@@ -26,7 +26,8 @@ import orjson
 
 from fuagent.contract.text import clean
 from fuagent.errors import HaltSyncError, PayloadError
-from fuagent.model import INDEX_MAX, Batch, Column, Kind, Property, Texts
+from fuagent.model import INDEX_MAX, Batch, Column, Kind, Property
+from fuagent.model_rows import Texts
 
 CONTENT_TYPE = "application/json"
 SEPARATOR = b","

@@ -34,7 +34,8 @@ from fuagent.encode.shown import shown
 from fuagent.encode.transform import Unfit, transformed
 from fuagent.encode.values import converter, not_finite, not_json
 from fuagent.errors import HaltSyncError
-from fuagent.model import Fact, TableSpec, Texts, Transform
+from fuagent.model import Fact, TableSpec, Transform
+from fuagent.model_rows import Texts
 
 SNAPSHOT = "snapshot"
 """What ``$operation`` says of a row that a snapshot found."""

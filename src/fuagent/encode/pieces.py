@@ -28,7 +28,8 @@ from fuagent.encode.cells import escaped, value
 from fuagent.encode.compile import SNAPSHOT, Encoder, Facts, Values, encoder, key_marks
 from fuagent.encode.plan import plan
 from fuagent.encode.templates import BETWEEN, Code, Convert, Make
-from fuagent.model import Columns, Kind, TableSpec, Texts
+from fuagent.model import Kind, TableSpec
+from fuagent.model_rows import Columns, Texts
 
 _AWKWARD = bytes(range(0x20)) + b'"\\'
 
@@ -137,9 +138,8 @@ class _Shape:
         """Columns of which each is as it is to be written, and whether no text has a brace; None if one needs escapes."""
         if self._convert is not None:
             return None
-        columns = list(rows.columns)
-        texts = cast("list[list[bytes]]", [columns[at] for at in self._code.texts])
-        whole = BETWEEN.join([BETWEEN.join(filter(None, column)) for column in texts])
+        columns: list[Sequence[Any]] = list(rows.columns)
+        whole = BETWEEN.join([BETWEEN.join(filter(None, columns[at])) for at in self._code.texts])
         if _needs_escapes(whole):
             return None
         for at, each in self._code.columnwise.items():

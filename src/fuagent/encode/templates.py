@@ -27,7 +27,7 @@ class Columnwise(Generic[P]):
     """A Convert that is quicker for all values of a column at once; ``many`` gets no None either, and perhaps no value at all."""
 
     one: Callable[[Any], P | None]
-    many: Callable[[list[Any]], Sequence[P | None]]
+    many: Callable[[Sequence[Any]], Sequence[P | None]]
 
     def __call__(self, raw: Any) -> P | None:
         """One value."""
@@ -36,7 +36,7 @@ class Columnwise(Generic[P]):
     def column(self, values: Sequence[Any]) -> Sequence[P | None]:
         """The pieces of one column."""
         if all(values) or None not in values:  # to compare with None is slow
-            return self.many(list(values))
+            return self.many(values)
         made = iter(self.many([raw for raw in values if raw is not None]))
         return [None if raw is None else next(made) for raw in values]
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from fuagent.model import Place, Rows, Texts
+from fuagent.model import Place, Rows
+from fuagent.model_rows import Texts
 
 
 @dataclass(frozen=True, slots=True)

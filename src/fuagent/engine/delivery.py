@@ -115,10 +115,8 @@ class Delivery:
                 self._limit.accepted()
                 for done in self._answered(part, outcome, tally, attempts):
                     held.append(done)
-                    if tally.passed:
-                        for one in held:
-                            yield one
-                        held.clear()
+                    while held and tally.passed:
+                        yield held.pop(0)
             elif part.count > 1:
                 if outcome.verdict is Verdict.SPLIT:
                     self._limit.refused(part.size)

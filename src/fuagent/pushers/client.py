@@ -24,7 +24,7 @@ import aiohttp
 from aiohttp import AddrInfoType
 from yarl import URL
 
-from fuagent.contract import urls
+from fuagent.contract import answer, urls
 from fuagent.contract.outcome import BODY_LIMIT, SUCCESS, Fault
 from fuagent.errors import TryAgainError
 from fuagent.model import Credential
@@ -157,30 +157,13 @@ async def _answer(response: aiohttp.ClientResponse, url: str, limit: int, unsent
     try:
         if unsent is not None and response.status in SUCCESS:
             return Broken(Fault.EARLY_ANSWER, f"{response.status}")
-        body = await _body(response, limit)
-        return Reply(response.status, _lower(response.headers), body, url)
+        body = await answer.body(response.content.read, limit)
+        return Reply(response.status, answer.headers(response.headers), body, url)
     finally:
         # What was read to its end is back in the pool by now; closing takes the rest out of it.
         response.close()
         if unsent is not None:
             unsent.abort()
-
-
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = bytearray()
-    while len(body) <= limit:
-        piece = await response.content.read(limit + 1 - len(body))
-        if not piece:
-            break
-        body += piece
-    return bytes(body)
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found.setdefault(name.lower(), value)
-    return found
 
 
 def _redirect(reply: Reply | Broken) -> str | None:

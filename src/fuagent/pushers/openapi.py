@@ -115,11 +115,11 @@ class OpenAPI:
             overrides=self._context.outcomes,
             accept_html=self._options.accept_html,
             empty=not batch.events,
-            refusable=len(batch.events) if self._options.accept_rejected else 0,
+            refusable=len(batch.events) if self._context.accept_rejected else 0,
         )
-        if found.reason.endswith(outcome.UNREADABLE):
-            fix = "mend the service's answer, or take accept_rejected out of driver_params"
-            self._warn(Finding(Level.WARNING, self.route(batch.table), found.reason, fix))
+        if found.warning:
+            fix = "mend the service's answer, or take accept_rejected out of the sync"
+            self._warn(Finding(Level.WARNING, self.route(batch.table), found.warning, fix))
         return found
 
     async def check(self, tables: Sequence[Table]) -> list[Finding]:

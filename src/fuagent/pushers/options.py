@@ -35,11 +35,6 @@ class OpenAPIOptions(BaseModel):
     accept_html: bool = Field(
         default=False, description="Take a 2xx answer with a page as delivered, for a service that means it."
     )
-    accept_rejected: bool = Field(
-        default=False,
-        description='Heed "rejected": [{"row": 0, "reason": "…"}] in a 2xx answer: these rows of the batch (counted from 0) '
-        "go the way of on_reject, the others are delivered.",
-    )
     ca_file: str | None = Field(
         default=None, description="PEM file of the authorities to trust, in place of the system's."
     )

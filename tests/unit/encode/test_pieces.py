@@ -13,7 +13,8 @@ from fuagent.contract.payload import Form, form
 from fuagent.encode.pieces import compile_pieces
 from fuagent.encode.recover import Keys
 from fuagent.encode.templates import Columnwise
-from fuagent.model import Column, Columns, Deletes, EventSchema, Kind, Mapping, Property, Table, TableSpec, Texts
+from fuagent.model import Column, Deletes, EventSchema, Kind, Mapping, Property, Table, TableSpec
+from fuagent.model_rows import Columns, Texts
 
 HOSTILE = [
     '"',
@@ -238,7 +239,7 @@ def test_rows_that_are_held_column_by_column_are_written_alike(chunk, numbers, i
     width = len(spec.table.columns)
     apart = Columnwise(lambda value: value, list)
     picked = data.draw(st.lists(st.sampled_from([None, lambda value: value, apart]), min_size=width, max_size=width))
-    held = Columns([tuple(row[at] for row in rows) for at in range(width)], len(rows))
+    held = Columns([[row[at] for row in rows] for at in range(width)], len(rows))
     one = compile_pieces(spec, picked, numbers=numbers)
 
     def indexes():

@@ -25,9 +25,9 @@ from fuagent.model import (
     Secret,
     Table,
     TableSpec,
-    Texts,
     Transform,
 )
+from fuagent.model_rows import Texts
 
 TABLE = Table(
     "orders",

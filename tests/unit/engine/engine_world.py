@@ -221,6 +221,12 @@ class World:
             assert self.clock.monotonic() < deadline, f"not within {within} s; the sync is {self.told()}"
             await self.clock.sleep(0.25)
 
+    async def following(self, *keys: int, name: str = "a") -> None:
+        """Put rows of these keys, start, and wait until the service has them."""
+        self.put(*keys, name=name)
+        self.begin()
+        await self.caught_up()
+
     async def caught_up(self, within: float = 600.0) -> None:
         """Let time pass until the service holds what the database holds and nothing is due."""
         await self.until(lambda: self.settled, within)

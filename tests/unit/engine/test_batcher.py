@@ -10,7 +10,8 @@ from hypothesis import strategies as some
 
 from fuagent.contract import payload
 from fuagent.engine.batcher import Batcher, Parcel, Piece, SizeLimit
-from fuagent.model import Batch, Place, Rows, Texts
+from fuagent.model import Batch, Place, Rows
+from fuagent.model_rows import Texts
 
 
 def rows(*lines: bytes, table="a", version=0, boundary=True, at=1, numbered=True, left_out=0) -> Rows:

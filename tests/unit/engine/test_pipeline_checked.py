@@ -12,7 +12,8 @@ from engine_world import World
 from fuagent.engine.checking import check, checked
 from fuagent.engine.pipeline import _Session
 from fuagent.errors import HaltSyncError
-from fuagent.model import Column, EventSchema, Kind, Mapping, Place, Rows, Table, TableSpec, Texts, Verdict
+from fuagent.model import Column, EventSchema, Kind, Mapping, Place, Rows, Table, TableSpec, Verdict
+from fuagent.model_rows import Texts
 
 WHERE = "https://h/openapi.json POST /ingest-batch, events.items"
 ORDERS = Table("orders", (Column("id", Kind.INTEGER), Column("name", Kind.TEXT)), ("id", "name"), "shop")
@@ -48,9 +49,7 @@ def test_halt():
     one = world(3)
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2, 3, 4)
         await world.until(lambda: world.pipeline.halted)
 
@@ -90,9 +89,7 @@ def test_no_row_fits():
     one = world(2, 3, 4, on_reject="set_aside")
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2, 3, 4)
         await world.until(lambda: world.pipeline.halted)
 
@@ -107,9 +104,7 @@ def test_sent_again():
     one = world(2, on_reject="set_aside")
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         session = world.pipeline
         before = len(world.service.requests)
         refused = await _Session(world.sync, session)._alone("a", b'{"t":"a","id":2,"v":9}')

@@ -17,17 +17,13 @@ def test_truncated_under_a_table_that_joins():
     """A log that breaks off before a joining table's picture has lost changes of the others: that is a gap."""
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         await world.end()
         world.database.truncate("b")
         world.put(2)
         world.database.create(table("z"))
         world.names.append("z")
-        world.put(1, name="z")
-        world.begin()
-        await world.caught_up()
+        await world.following(1, name="z")
 
         assert any("was truncated" in loss for loss in world.losses)
 
@@ -39,9 +35,7 @@ def test_back_behind_changes_that_no_log_holds():
 
     async def story(world: World) -> None:
         world.put(1)
-        world.put(2)
-        world.begin()
-        await world.caught_up()
+        await world.following(2)
         backup = world.service.backup()
         world.database.rows("a")[9] = world.row("a", 9)
         world.database.unwatched = True
@@ -66,9 +60,7 @@ def test_nodes_that_disagree_are_no_answer():
 
     async def story(world: World) -> None:
         world.put(1)
-        world.put(2)
-        world.begin()
-        await world.caught_up()
+        await world.following(2)
         world.service.questions.extend([Checkpoint(Answer.INDEX, STRIDE), Checkpoint(Answer.NONE)])
         world.sync.wishes.ask_checkpoint = True
         world.put(3)
@@ -85,9 +77,7 @@ def test_asleep_over_the_question():
     """A missing checkpoint counts when it is missing twice, half a minute apart: not when the machine slept meanwhile."""
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         await world.end()
         world.service.questions.append(Checkpoint(Answer.NONE))
         world.service.hook = lambda step: world.clock.advance(3600) if step == "asked" else None
@@ -105,16 +95,12 @@ def test_the_route_that_accepts_is_the_last():
     """Once one route has accepted the suggestion, no other is told it again."""
 
     async def story(world: World) -> None:
-        world.put(1, name="a")
-        world.begin()
-        await world.caught_up()
+        await world.following(1, name="a")
         await world.end()
         world.database.purge(1)
         world.put(2, name="b")
         world.database.purge(1)
-        world.put(3, name="b")
-        world.begin()
-        await world.caught_up()
+        await world.following(3, name="b")
         suggested = [request for request in world.service.taken if request.batch.snapshot_sync_suggested]
 
         assert len([request for request in suggested if not request.events]) == 1
@@ -134,9 +120,7 @@ def test_the_last_attempt_succeeds_while_draining():
     """A batch under way in an outage is delivered before the end, and nothing breaks."""
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.service.script.append(Reply(replace(UNAVAILABLE, retry_after=None)))
         world.put(2)
         await world.until(lambda: world.progress.state is State.RETRYING)

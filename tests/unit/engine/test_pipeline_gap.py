@@ -15,9 +15,7 @@ from fuagent.testing.service import UNAVAILABLE, Reply, Store
 
 async def lose(world: World) -> None:
     """A sync that ran, and whose log went on without it."""
-    world.put(1, 2)
-    world.begin()
-    await world.caught_up()
+    await world.following(1, 2)
     await world.end()
     world.put(3)
     world.put(4)
@@ -71,9 +69,7 @@ class TestLost:
         """It is said at once also where the log has nothing at all to read."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             await world.end()
             world.service.accepts = False
             world.database.unwatched = True
@@ -110,9 +106,7 @@ class TestLost:
         """Accepted while one table alone is snapshotted, the suggestion still leads to a whole snapshot."""
 
         async def story(world: World) -> None:
-            world.put(1, 2, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(1, 2, name="a")
             await world.end()
             world.database.create(table("z"))
             world.names.append("z")
@@ -130,9 +124,7 @@ class TestLost:
         """The suggestion goes to each route."""
 
         async def story(world: World) -> None:
-            world.put(1, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(1, name="a")
             await world.end()
             world.service.accepts = False
             world.database.unwatched = True
@@ -267,9 +259,7 @@ class TestLost:
                     world.database.put("a", {"t": "a", "id": 1, "v": 0})
                     world.database.purge(10**6)
 
-            world.put(1, 2)
-            world.begin()
-            await world.caught_up()
+            await world.following(1, 2)
             world.watch = purge
             world.database.unwatched = True
             world.database.drop()
@@ -284,9 +274,7 @@ class TestLost:
 
         async def story(world: World) -> None:
             world.service.accepts = False
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             if known:
                 world.put(2)
                 world.database.truncate("a")
@@ -471,9 +459,7 @@ class TestLetGo:
         """The source may let go of what the service itself calls its checkpoint, and of nothing beyond."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.questions.extend([Checkpoint(Answer.INDEX, STRIDE + STRIDE // 2)] * 20)
             world.put(2)
             world.put(3)
@@ -502,9 +488,7 @@ class TestLetGo:
 
         async def story(world: World) -> None:
             world.service.remembers = False
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.put(2)
             await world.clock.sleep(20)
             assert world.database.acknowledged["orders"].position == "1:2"

@@ -71,9 +71,7 @@ class TestJournalFailure:
         """A sync in that state can be stopped."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.journal.read("PRAGMA query_only = 1")
             world.put(2)
             await world.until(lambda: world.progress.state is State.HALTED)
@@ -140,9 +138,7 @@ class TestPause:
         """A pause outlasts the agent."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             Agent([world.sync]).pause("orders")
             await world.end()
             world.put(2)
@@ -238,9 +234,7 @@ class TestFaults:
         """A source that fails is tried again from the last acknowledged place, nothing twice."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             for key in range(2, 6):
                 world.database.drop()
                 world.put(key)
@@ -274,9 +268,7 @@ class TestFaults:
 
         async def story(world: World) -> None:
             world.service.accepts = False
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             await world.end()
             world.database.unwatched = True
             seen: list[str] = []
@@ -305,9 +297,7 @@ class TestFaults:
                     raise LostPlaceError("the slot is gone.", where="memory://", fix="Wait.")
 
             world.watch = watch
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             assert world.losses == ["Lost place: the slot is gone."]
 
         World().run(story)
@@ -323,9 +313,7 @@ class TestFaults:
                     raise LostPlaceError(reasons.pop(0), where="memory://", fix="Wait.")
 
             world.service.accepts = False
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             await world.end()
             world.watch = watch
             world.begin()
@@ -343,9 +331,7 @@ class TestFaults:
                 if step == "source: locate":
                     raise ZeroDivisionError("password=hunter2")
 
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             await world.end()
             world.watch = watch
             world.begin()
@@ -398,9 +384,7 @@ class TestFaults:
         """Cut inside a transaction under other settings: all of it again, numbered above what the service has."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.crash_on = lambda step: (
                 step == "journal: it is written" and world.service.store.checkpoint == 3 * STRIDE
             )
@@ -437,9 +421,7 @@ class TestStop:
         """Stopping lets the request in flight finish and writes it down; what follows is left for the next start."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.latency = 5.0
             world.put(2)
             await world.clock.sleep(1)
@@ -471,9 +453,7 @@ class TestStop:
         """A sync that waits for a missing checkpoint ends at once."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             await world.end()
             world.service.store.checkpoint = None
             world.begin()
@@ -683,9 +663,7 @@ def test_world_says_who_it_is():
     """The agent id goes into every batch, beside the sync's name."""
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
 
     world = World()
     world.run(story)
@@ -699,9 +677,7 @@ class TestExchange:
         """A driver that fails to be made is named, and leaves the others of the same reload running."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.task.cancel()
             await asyncio.gather(world.task, return_exceptions=True)
             agent = Agent([world.sync])

@@ -31,9 +31,7 @@ def test_set_aside():
     world = naming(2, 3, 6, batch_size=5)
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         requests = len(world.service.requests)
         steps = len(world.steps)
         world.put(2, 3, 4, 5, 6)
@@ -59,9 +57,7 @@ def test_halt():
     world = naming(3, on_reject="halt")
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2, 3, 4)
         await world.until(lambda: world.pipeline.halted)
         [*_, first] = [request for request in world.service.requests if request.batch.events]
@@ -85,9 +81,7 @@ def test_a_batch_of_which_none_passes():
     world = naming(2, 3, 4)
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2, 3, 4)
         await world.until(lambda: world.pipeline.halted)
 
@@ -102,9 +96,7 @@ def test_row_after_row():
     world = naming(2, 3)
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2)
         await world.until(lambda: aside(world))
         world.put(3)
@@ -121,9 +113,7 @@ def test_a_wish_for_a_snapshot_beside_named_rows(keys):
     world = naming(2)
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         taken = world.record.snapshots
         world.service.wishes = 1
         world.put(*keys)
@@ -139,9 +129,7 @@ def test_named_when_sent_again():
     world = naming(2)
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         outcome = await world.sync.delivery.alone("a", b'{"t":"a","id":2,"v":9}')
 
         assert outcome.verdict is Verdict.REJECTED
@@ -157,9 +145,7 @@ def ended_at(step: int, *, streaming: bool) -> bool:
 
     async def story(world: World) -> None:
         if streaming:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.crash_at = len(world.steps) + step
             world.put(2, 3, 4)
         else:
@@ -198,9 +184,7 @@ def test_a_reply_without_names_leaves_the_parcel_whole():
 
     async def story(world: World) -> None:
         world.service.rule = lambda _batch: Reply(Outcome(Verdict.ACKNOWLEDGED, status=200, rejected=()), stored=True)
-        world.put(1, 2)
-        world.begin()
-        await world.caught_up()
+        await world.following(1, 2)
 
         assert aside(world) == []
         assert Refused(0) != Refused(1)

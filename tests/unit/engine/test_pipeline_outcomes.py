@@ -29,9 +29,7 @@ class TestRetry:
         """A retry is the same bytes under the same key, in order, for as long as it takes; then the next number."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.rule = lambda _batch: Reply(UNAVAILABLE)
             at = len(world.service.requests)
             world.put(2)
@@ -52,9 +50,7 @@ class TestRetry:
         """A batch that is under way keeps its flag; the next one has the new one."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             at = len(world.service.requests)
             world.service.script.extend([Reply(UNAVAILABLE)] * 2)
             world.put(2)
@@ -225,9 +221,7 @@ class TestRejected:
         """Told to, it sets the row aside on disk before anything behind it is sent, and goes on."""
 
         async def story(world: World) -> None:
-            world.put(0)
-            world.begin()
-            await world.caught_up()
+            await world.following(0)
             world.service.refuses = lambda event: event["id"] == 5
             world.put(*range(1, 10))
             await world.until(lambda: 9 in stored(world))
@@ -245,9 +239,7 @@ class TestRejected:
         """A row set aside at the end moves the place but is not acknowledged; it does not come again."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.refuses = lambda event: event["id"] == 3
             world.put(2)
             await world.until(lambda: 2 in stored(world))
@@ -283,9 +275,7 @@ class TestRejected:
         """Single rows refused twice in a row end it too."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.refuses = lambda event: True
             world.put(2)
             await world.until(lambda: world.progress.rejected == 1)
@@ -300,9 +290,7 @@ class TestRejected:
         """With a row that passes between them they are single rows."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.refuses = lambda event: event["id"] % 2 == 0
             for key in (2, 3, 4, 5, 6, 7):
                 world.put(key)
@@ -350,9 +338,7 @@ class TestHalt:
         """410 ends the sync with the service's sentence and what to do; nothing more is sent."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.script.append(Reply(GONE))
             world.put(2)
             await halted(world)

@@ -48,9 +48,7 @@ class TestRepeatedFirst:
             await half_a_snapshot(world, until=3)
             world.delete(1)
             world.put(2)
-            world.put(9)
-            world.begin()
-            await world.caught_up()
+            await world.following(9)
 
         world = World(batch_size=2)
         world.run(story)
@@ -189,9 +187,7 @@ class TestAskedFor:
         """A request in reply to the changes under a snapshot is that snapshot."""
 
         async def story(world: World) -> None:
-            world.put(1, 2)
-            world.begin()
-            await world.caught_up()
+            await world.following(1, 2)
             world.sync.ledger.save(snapshot=SnapshotRecord(cause="by hand"), paused=True)
             world.sync.wishes.wake.set()
             await world.until(lambda: world.progress.state is State.PAUSED)
@@ -212,9 +208,7 @@ class TestAskedFor:
         """Asked for in the last reply before the agent dies, it is taken by the next."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.wishes = 1
             world.crash_on = lambda step: world.service.wishes == 0 and step == "journal: it is on disk"
             world.put(2)
@@ -254,9 +248,7 @@ class TestCoolDown:
         """How long it will be is shown while it waits."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.service.wishes = 1
             world.put(2)
             await world.until(lambda: world.progress.snapshot_allowed_in is not None)
@@ -285,9 +277,7 @@ class TestCoolDown:
         """An operator does not wait."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.sync.ledger.save(snapshot=SnapshotRecord(cause="by hand"))
             world.sync.wishes.wake.set()
             await world.until(lambda: world.record.snapshots == 2, within=3)
@@ -301,20 +291,14 @@ class TestTables:
         """A table that joins is snapshotted alone, without index and without end marker; then it streams along."""
 
         async def story(world: World) -> None:
-            world.put(1, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(1, name="a")
             await world.end()
             world.database.create(table("z"))
             world.names.append("z")
             world.put(7, 8, name="z")
-            world.put(2, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(2, name="a")
             await world.end()
-            world.put(9, name="z")
-            world.begin()
-            await world.caught_up()
+            await world.following(9, name="z")
 
         world = World("a", routed=True)
         world.run(story)
@@ -353,9 +337,7 @@ class TestTables:
         """A second table that joins before the first was snapshotted is taken along with it."""
 
         async def story(world: World) -> None:
-            world.put(1, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(1, name="a")
             await world.end()
             for name in ("y", "z"):
                 world.database.create(table(name))
@@ -379,9 +361,7 @@ class TestTables:
         """A table that leaves is forgotten, its own snapshot with it."""
 
         async def story(world: World) -> None:
-            world.put(1, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(1, name="a")
             await world.end()
             world.database.create(table("z"))
             world.names.append("z")
@@ -402,9 +382,7 @@ class TestTables:
         """A request while one table is snapshotted leads to a whole one afterwards."""
 
         async def story(world: World) -> None:
-            world.put(1, name="a")
-            world.begin()
-            await world.caught_up()
+            await world.following(1, name="a")
             await world.end()
             world.database.create(table("z"))
             world.names.append("z")
@@ -465,18 +443,14 @@ class TestTables:
         """So it is where the rows went since: their deletes come first, and the checkpoint stays."""
 
         async def story(world: World) -> None:
-            world.put(1)
-            world.begin()
-            await world.caught_up()
+            await world.following(1)
             world.delete(1)
             await world.caught_up()
             world.sync.ledger.save(snapshot=SnapshotRecord(cause="by hand"))
             world.sync.wishes.wake.set()
             await world.until(lambda: world.record.snapshots == 2)
             await world.end()
-            world.put(2)
-            world.begin()
-            await world.caught_up()
+            await world.following(2)
 
         world = World()
         world.run(story)

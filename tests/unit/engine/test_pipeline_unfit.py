@@ -30,9 +30,7 @@ def test_halt():
     world.chunk = 1
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         requests = len(world.service.requests)
         world.put(2)
         await world.until(lambda: world.pipeline.halted)
@@ -50,9 +48,7 @@ def test_set_aside():
     world.chunk = 1
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2)
         world.put(3)
         await world.until(lambda: ("a", 3) in world.service.rows())
@@ -71,9 +67,7 @@ def test_row_after_row():
     world.chunk = 1
 
     async def story(world: World) -> None:
-        world.put(1)
-        world.begin()
-        await world.caught_up()
+        await world.following(1)
         world.put(2)
         world.put(2)
         await world.until(lambda: world.pipeline.halted)

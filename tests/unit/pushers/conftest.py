@@ -61,6 +61,7 @@ async def pushing(tmp_path, warned):
         credential: Credential | Callable[[], Credential | None] | None = None,
         timeout: float = 10.0,
         outcomes: dict[int, str] | None = None,
+        accept_rejected: bool = False,
         **options: object,
     ) -> OpenAPI:
         context = PusherContext(
@@ -71,6 +72,7 @@ async def pushing(tmp_path, warned):
             options=OpenAPI.Options(**options),
             timeout=timeout,
             outcomes=outcomes or {},
+            accept_rejected=accept_rejected,
             cache=tmp_path / "cache",
             warn=warned,
         )

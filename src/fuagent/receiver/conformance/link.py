@@ -10,6 +10,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from fuagent.contract import answer
 from fuagent.contract.outcome import BODY_LIMIT
 from fuagent.contract.text import clean
 from fuagent.receiver.cases import Reply
@@ -68,7 +69,8 @@ class Link:
             async with self._session.request(
                 method, URL(url), data=data, headers=sent, allow_redirects=False
             ) as response:
-                return Reply(response.status, await _body(response, limit), _lower(response.headers))
+                read = await answer.body(response.content.read, limit)
+                return Reply(response.status, read, answer.headers(response.headers))
         except TimeoutError:
             return Broken(f"no whole answer within {self._timeout:g} s")
         except aiohttp.ClientConnectorError as error:
@@ -90,20 +92,3 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), size):
         yield body[start : start + size]
         await asyncio.sleep(PAUSE)
-
-
-async def _body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = bytearray()
-    while len(body) <= limit:
-        piece = await response.content.read(limit + 1 - len(body))
-        if not piece:
-            break
-        body += piece
-    return bytes(body)
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found.setdefault(name.lower(), value)
-    return found

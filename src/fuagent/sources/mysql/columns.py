@@ -163,7 +163,7 @@ def _moments(end: bytes) -> Columnwise[bytes]:
     def one(text: bytes) -> bytes | None:
         return _dateless(text) if b"-00" in text else text.replace(b" ", b"T") + end
 
-    def many(texts: list[bytes]) -> Sequence[bytes | None]:
+    def many(texts: Sequence[bytes]) -> Sequence[bytes | None]:
         joined = (end + BETWEEN).join(texts) + end
         return [one(text) for text in texts] if b"-00" in joined else joined.replace(b" ", b"T").split(BETWEEN)
 

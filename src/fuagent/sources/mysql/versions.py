@@ -237,7 +237,7 @@ def _double(value: float | bytes) -> bytes:
     return value if isinstance(value, bytes) else double(value)
 
 
-def _doubles(values: list[float | bytes]) -> list[bytes]:
+def _doubles(values: Sequence[float | bytes]) -> list[bytes]:
     numbers = [value for value in values if isinstance(value, float)]
     return doubles(numbers) if len(numbers) == len(values) else [_double(value) for value in values]
 

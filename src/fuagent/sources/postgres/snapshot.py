@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from fuagent.encode.shown import shown
 from fuagent.errors import TryAgainError
-from fuagent.model import Columns
+from fuagent.model_rows import Columns
 from fuagent.sources.address import Address
 from fuagent.sources.postgres import slots
 from fuagent.sources.postgres.columns import quote, quoted

@@ -11,11 +11,11 @@ cut at two bytes that no UTF-8 text holds, so that all escapes can be undone bef
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from fuagent.errors import DecodeError
-from fuagent.model import Columns, Row
+from fuagent.model import Row
+from fuagent.model_rows import Columns
 
 _NULL = b"\\N"
 _SIGNS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -75,9 +75,9 @@ def _cut(data: bytes, width: int, nulls: int, line: bytes = b"\n", tab: bytes = 
     if len(values) != lines * (width + 1) + 1 or values[width :: width + 1].count(line) != lines:
         raise _wrong_width()
     values.pop()
-    found: list[Sequence[bytes | None]] = []
+    found: list[list[Any]] = []
     for place in range(width):
-        column: Sequence[bytes | None] = values[place :: width + 1]
+        column: list[Any] = values[place :: width + 1]
         here = column.count(_NULL) if nulls else 0
         if here:
             column = [None if value == _NULL else value for value in column]
@@ -97,7 +97,7 @@ def _one_by_one(data: bytes, width: int) -> Columns:
     found = [[_value(text) for text in line.split(b"\t")] for line in data[:-1].split(b"\n")]
     if set(map(len, found)) != {width}:
         raise _wrong_width()
-    return Columns(list(zip(*found, strict=True)), len(found))
+    return Columns(list(map(list, zip(*found, strict=True))), len(found))
 
 
 def _value(text: bytes) -> bytes | None:

@@ -24,7 +24,7 @@ from fuagent.wire.postgres.arrays import array
 from fuagent.wire.postgres.types import Type, resolved
 
 Convert = Callable[[bytes], bytes]
-Many = Callable[[list[bytes]], Sequence[bytes]]
+Many = Callable[[Sequence[bytes]], Sequence[bytes]]
 
 _BETWEEN = b"\x7f"
 """Stands between joined texts: no date has it."""
@@ -95,7 +95,7 @@ def _boolean(text: bytes) -> bytes:
         raise _no_boolean() from None
 
 
-def _booleans(texts: list[bytes]) -> list[bytes]:
+def _booleans(texts: Sequence[bytes]) -> list[bytes]:
     try:
         return list(map(_WORDS.__getitem__, texts))
     except KeyError:
@@ -111,7 +111,7 @@ def _float(text: bytes) -> bytes:
     return text if text and text[-1] <= _NINE else b'"%b"' % text
 
 
-def _floats(texts: list[bytes]) -> list[bytes]:
+def _floats(texts: Sequence[bytes]) -> Sequence[bytes]:
     joined = b",".join(texts)
     return [_float(text) for text in texts] if b"N" in joined or b"y" in joined else texts
 
@@ -120,7 +120,7 @@ def _binary(text: bytes) -> bytes:
     return _binaries([text])[0]
 
 
-def _binaries(texts: list[bytes]) -> list[bytes]:
+def _binaries(texts: Sequence[bytes]) -> list[bytes]:
     try:
         return [b2a_base64(unhexlify(text[2:] if text[:2] == b"\\x" else b"?"), newline=False) for text in texts]
     except ValueError:
@@ -136,7 +136,7 @@ def _moment(text: bytes) -> bytes:
     return text.replace(b" ", b"T") if _is_iso(text) else text
 
 
-def _moments(texts: list[bytes]) -> Sequence[bytes]:
+def _moments(texts: Sequence[bytes]) -> Sequence[bytes]:
     joined = _BETWEEN.join(texts)
     found = joined.replace(b" ", b"T").split(_BETWEEN)
     if b"C" in joined or len(found) != len(texts) or not _four_digits(texts):
@@ -149,7 +149,7 @@ def _instant(text: bytes) -> bytes:
     return text[:-3].replace(b" ", b"T") + b"Z" if text[-3:] == b"+00" and _is_iso(text) else text
 
 
-def _instants(texts: list[bytes]) -> Sequence[bytes]:
+def _instants(texts: Sequence[bytes]) -> Sequence[bytes]:
     joined = _BETWEEN.join(texts) + _BETWEEN
     zoned = joined.replace(b"+00" + _BETWEEN, b"Z" + _BETWEEN)
     found = zoned[:-1].replace(b" ", b"T").split(_BETWEEN)
@@ -163,7 +163,7 @@ _fifth = itemgetter(4)
 _DASH = {ord("-")}
 
 
-def _four_digits(texts: list[bytes]) -> bool:
+def _four_digits(texts: Sequence[bytes]) -> bool:
     """Whether all of them, of which there are some, begin with a year of four digits."""
     try:
         return set(map(_fifth, texts)) == _DASH
