@@ -1,0 +1,199 @@
+"""What a batch means, whatever it came over.
+
+One batch is one transaction: rows, checkpoint and state change together. Three things
+make a repeated or a late batch harmless.
+
+1. An event whose index is not above the checkpoint was applied before, perhaps in a newer
+   version, and is passed over. Within a batch the last row of a key wins.
+2. Events without an index (rows of a snapshot) are always applied. What keeps a late
+   attempt of them out is the ``Idempotency-Key``, ``<start of the agent>.<run>.<number>``:
+   the one answered last is answered alike without applying it, and an earlier one of the
+   same start is not applied.
+3. Rows carry the run, that is the snapshot or stream, in which they came. So the end
+   marker of a snapshot tells which rows it did not contain.
+
+Starts of the agent are numbered by its clock, which may be set back. A batch of an earlier
+start is applied as far as 1 and 2 allow, but never becomes the last one and sweeps nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar
+
+from fuagent.contract.payload import Payload
+from fuagent.errors import PayloadError
+from fuagent.receiver.rows import Event, RowType
+from fuagent.receiver.store import Key, State, Store, Target, Transaction
+
+Snapshots = Literal["ask", "never"]
+LONGEST_ID = 200
+"""Characters of an ``agent_id`` that are taken; the agent's own have 18."""
+_BATCH_KEY = re.compile(r"([0-9a-f]{1,16})\.([0-9]{1,18})\.([0-9]{1,18})")
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[_Row]):
+    """What one batch changes in one table, each key at most once."""
+
+    rows: tuple[_Row, ...]
+    """Rows as they are now, in the declared type."""
+    gone: tuple[Key, ...]
+    """Keys of rows that are deleted."""
+    session: Any
+    """The store's transaction: what is written through it is kept with the rows or not at all."""
+    agent_id: str
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One task at one path."""
+
+    task: str
+    target: Target
+    rows: RowType
+    take: Callable[[Changes[Any]], object] | None = None
+    """Called inside the transaction once the rows are stored; what it raises undoes them."""
+    sweep: bool = False
+    snapshots: Snapshots = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to answer. ``late``: the batch came after newer ones and was not applied."""
+
+    snapshot_needed: bool = False
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BatchKey:
+    """An ``Idempotency-Key`` of the agent, taken apart; later batches compare as greater."""
+
+    start: int
+    run: int
+    number: int
+
+    @classmethod
+    def read(cls, text: str) -> BatchKey | None:
+        """None for a key of another form, which says nothing."""
+        match = _BATCH_KEY.fullmatch(text)
+        return cls(int(match[1], 16), int(match[2]), int(match[3])) if match else None
+
+    @property
+    def run_name(self) -> str:
+        """The run, unlike that of any other start."""
+        return f"{self.start:x}.{self.run}"
+
+
+def verify_agent(agent_id: str) -> None:
+    """Hold an agent's id against what any store can keep.
+
+    Raises:
+        PayloadError: it cannot be kept.
+    """
+    if len(agent_id) > LONGEST_ID or not agent_id.isprintable():
+        raise PayloadError(f"agent_id is longer than {LONGEST_ID} characters or not printable")
+
+
+def receive(store: Store, route: Route, payload: Payload, key: str = "") -> Answer:
+    """Apply one batch.
+
+    Args:
+        store: Where to.
+        route: What the rows are.
+        payload: The batch.
+        key: Its ``Idempotency-Key``; empty for none.
+
+    Raises:
+        PayloadError: a row is not what the route takes; nothing of the batch is kept.
+    """
+    verify_agent(payload.agent_id)
+    events = [route.rows.read(number, event) for number, event in enumerate(payload.events)]
+    now = BatchKey.read(key)
+    with store.transaction(payload.agent_id, payload.task_id) as transaction:
+        last = BatchKey.read(transaction.state.key)
+        if now and last and now.start == last.start and now <= last:
+            return Answer(transaction.state.needed) if now == last else Answer(late=True)
+        # An attempt of an earlier start of the agent, or an agent whose clock was set back.
+        stale = bool(now and last and now.start < last.start)
+        return _apply(transaction, route, payload, events, now, stale=stale)
+
+
+def _apply(
+    transaction: Transaction,
+    route: Route,
+    payload: Payload,
+    events: Sequence[Event],
+    now: BatchKey | None,
+    *,
+    stale: bool,
+) -> Answer:
+    before = transaction.state
+    fresh = [event for event in events if event.index is None or event.index > (before.checkpoint or 0)]
+    bare = any(event.index is None for event in fresh)
+    run = _run(before, now, fresh=bool(fresh), bare=bare)
+    _write(transaction, route, payload, fresh, run)
+    if payload.is_snapshot_end and route.sweep and not stale:
+        # A marker that no rows came with in its own run ends the snapshot of the run before: the
+        # agent had stopped in between. Of a table that is empty now that removes less than it could,
+        # and never a row that the source has.
+        transaction.sweep(route.target, run)
+    after = _after(before, route, payload, bare=bare, run=before.run if stale else run)
+    if now and not stale:
+        after = replace(after, key=f"{now.run_name}.{now.number}")
+    transaction.save(after)
+    return Answer(after.needed)
+
+
+def _run(before: State, now: BatchKey | None, *, fresh: bool, bare: bool) -> str:
+    """The run that the rows of this batch carry."""
+    if not fresh:
+        return before.run
+    if now:
+        return now.run_name
+    # Without the header a snapshot begins where rows without an index begin.
+    return secrets.token_hex(8) if bare and not before.under_way else before.run
+
+
+def _write(transaction: Transaction, route: Route, payload: Payload, fresh: Sequence[Event], run: str) -> None:
+    last = {event.key: event for event in fresh}
+    rows = [event for event in last.values() if event.row is not None]
+    gone = tuple(event.key for event in last.values() if event.row is None)
+    if rows:
+        transaction.put(route.target, [event.row for event in rows if event.row is not None], run)
+    if gone:
+        transaction.remove(route.target, gone)
+    if route.take and last:
+        values = tuple(event.value for event in rows)
+        route.take(Changes(values, gone, transaction.session, payload.agent_id, payload.task_id))
+
+
+def _after(before: State, route: Route, payload: Payload, *, bare: bool, run: str) -> State:
+    snapshot = bare or payload.is_snapshot_end
+    wanted = not snapshot and route.snapshots == "ask" and (before.wanted or _wishes(before, payload))
+    return replace(
+        before,
+        checkpoint=max(before.checkpoint or 0, payload.last_index or 0) or None,
+        needed=wanted,
+        run=run,
+        seen=before.seen or snapshot,
+        wanted=wanted,
+        under_way=not payload.is_snapshot_end and (before.under_way or bare),
+    )
+
+
+def _wishes(before: State, payload: Payload) -> bool:
+    """Whether this batch is a reason to ask for a snapshot.
+
+    The very last row of a snapshot carries an index: one that comes first and alone may be all of
+    a table, and the end marker then follows.
+    """
+    only_changes = bool(payload.events) and (before.checkpoint is not None or len(payload.events) > 1)
+    return payload.snapshot_sync_suggested or (only_changes and not before.seen)
