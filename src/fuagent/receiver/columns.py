@@ -1,0 +1,135 @@
+"""Values of events as a column of a database takes them.
+
+JSON has no moments, decimals or bytes; the agent writes them as text. Some drivers take that text,
+some refuse it and some store it as it stands, so it is read here, by the column's own type.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import JSON, Column, DateTime
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+from fuagent.errors import PayloadError
+
+Reader = Callable[[Any], Any]
+
+_DURATION = re.compile(
+    r"(?P<sign>-)?P(?:(?P<days>-?\d+)D)?"
+    r"(?:T(?:(?P<hours>-?\d+)H)?(?:(?P<minutes>-?\d+)M)?(?:(?P<seconds>-?\d+(?:\.\d+)?)S)?)?"
+)
+
+
+def reader(column: Column[Any]) -> Reader:
+    """What turns a JSON value into one for this column.
+
+    It raises PayloadError, with the column's name and never the value, where that cannot be done.
+    """
+    read = _reader(column.type)
+
+    def checked(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except (ValueError, TypeError, ArithmeticError, binascii.Error):
+            raise PayloadError(f"column {column.name} does not take the value of a row") from None
+
+    return checked
+
+
+def _reader(type_: TypeEngine[Any]) -> Reader:
+    if isinstance(type_, JSON):
+        return lambda value: value
+    if isinstance(type_, DateTime):
+        return _aware if type_.timezone else _naive
+    if isinstance(type_, mysql.SET):
+        return lambda value: value if isinstance(value, str) else ",".join(value)
+    try:
+        python = type_.python_type
+    except NotImplementedError:  # before SQLAlchemy 2.1, of a type of one database alone, which reads its own text
+        return lambda value: value
+    return _READERS.get(python, lambda value: value)
+
+
+def _moment(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def _aware(value: Any) -> datetime:
+    moment = _moment(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _naive(value: Any) -> datetime:
+    """A moment with a zone becomes UTC, since the column cannot say which zone it is in."""
+    moment = _moment(value)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _date(value: Any) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _time(value: Any) -> time:
+    return value if isinstance(value, time) else time.fromisoformat(value)
+
+
+def _duration(value: Any) -> timedelta:
+    """An ISO 8601 duration; one of months or years is no fixed time."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value)
+    if match is None or value.endswith(("P", "T")):
+        raise ValueError(value)
+    parts = {unit: float(number) for unit, number in match.groupdict().items() if number and unit != "sign"}
+    made = timedelta(**parts)
+    return -made if match["sign"] else made
+
+
+def _integer(value: Any) -> int:
+    number = int(value)
+    if number != value and not isinstance(value, str):
+        raise ValueError(value)
+    return number
+
+
+def _boolean(value: Any) -> bool:
+    if value in {0, 1}:
+        return bool(value)
+    raise ValueError(value)
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b64decode(value, validate=True)
+
+
+def _text(value: Any) -> str:
+    """Text as it is, and the JSON text of anything else: a number's digits, say."""
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
+_READERS: dict[type, Reader] = {
+    bool: _boolean,
+    int: _integer,
+    float: float,
+    Decimal: lambda value: Decimal(str(value)),
+    str: _text,
+    bytes: _bytes,
+    date: _date,
+    time: _time,
+    timedelta: _duration,
+    UUID: lambda value: value if isinstance(value, UUID) else UUID(str(value)),
+}
