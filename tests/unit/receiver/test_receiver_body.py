@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -54,13 +55,19 @@ def test_what_was_packed_is_unpacked(coding, data):
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 def test_a_bomb_is_not_unpacked(coding):
-    """A small body that stands for a large one is refused at the limit."""
+    """A small body that stands for a large one is refused at the limit, before it takes the memory."""
     bomb = PACKERS[coding](b"\0" * 20_000_000)
     assert len(bomb) < 100_000
 
-    with pytest.raises(BodyError) as caught:
-        body.unpack(bomb, coding, 100_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyError) as caught:
+            body.unpack(bomb, coding, 100_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
+    assert peak < 1_000_000
     assert caught.value.status == 413
 
 

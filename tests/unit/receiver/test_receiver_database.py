@@ -25,6 +25,7 @@ from fuagent.receiver.service import Route, receive
 from fuagent.receiver.store import Target
 from harness.deliveries import AGENT, ROUTE, ROWS, TASK, Life, payload
 from harness.receiving import KEY, served
+from harness.server import until
 
 ODD = 'odd "name`; --'
 """A column's name that breaks out of every kind of quotes."""
@@ -330,27 +331,62 @@ def test_agents_whose_names_a_collation_holds_alike_are_told_apart(engine, store
 
 def test_batches_of_one_sync_wait_for_each_other(engine, store):
     """While one batch is being applied the next stands still, and then sees what the first has stored."""
-    first_is_in, go_on = threading.Event(), threading.Event()
+    first_is_in, second_asks, second_reads, go_on = (threading.Event() for _ in range(4))
     answers = {}
 
     def wait(changes) -> None:
         first_is_in.set()
         assert go_on.wait(30)
 
-    def send(name: str, route: Route, *events: dict[str, Any]) -> None:
-        answers[name] = receive(store, route, payload(*events), f"a.1.{name}")
+    def send(number: int, route: Route) -> None:
+        answers[number] = receive(store, route, payload({"id": 1, "value": number}), f"a.1.{number}")
 
-    threads = [threading.Thread(target=send, args=("5", Route(TASK, ROUTE.target, ROWS, wait), {"id": 1, "value": 5}))]
-    threads[0].start()
+    def asks(*_: object) -> None:
+        if threading.current_thread().name == "second":
+            second_asks.set()
+
+    def reads(connection, cursor, statement, *_: object) -> None:
+        if threading.current_thread().name == "second" and statement.startswith("SELECT"):
+            second_reads.set()
+
+    def waits() -> bool:
+        question = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        with engine.connect() as connection:
+            return bool(connection.execute(sa.text(question)).scalar())
+
+    send(1, ROUTE)
+    sa.event.listen(engine, "before_cursor_execute", asks)
+    sa.event.listen(engine, "after_cursor_execute", reads)
+    first = threading.Thread(target=send, args=(5, Route(TASK, ROUTE.target, ROWS, wait)))
+    second = threading.Thread(target=send, args=(4, ROUTE), name="second")
+    first.start()
     assert first_is_in.wait(30)
-    threads.append(threading.Thread(target=send, args=("4", ROUTE, {"id": 1, "value": 4})))
-    threads[1].start()
+    second.start()
+    assert second_asks.wait(30)
+    if engine.dialect.name == "postgresql":  # the others do not let it come as far as reading
+        until(lambda: second_reads.is_set() or waits(), "the second batch neither waits nor reads")
     go_on.set()
-    for thread in threads:
-        thread.join(30)
+    first.join(30)
+    second.join(30)
+    sa.event.remove(engine, "before_cursor_execute", asks)
+    sa.event.remove(engine, "after_cursor_execute", reads)
 
-    assert answers["4"].late
+    assert answers[4].late
     assert rows_of(engine) == [(1, 5, "none")]
+
+
+@pytest.mark.parametrize("count", [FEWEST - 1, FEWEST])
+def test_many_rows_are_copied_where_that_can_be_done(engine, store, count):
+    """PostgreSQL gets many rows by COPY, few by INSERT; the others know INSERT alone."""
+    statements: list[str] = []
+    note = lambda connection, cursor, statement, *_: statements.append(statement)  # noqa: E731
+    sa.event.listen(engine, "before_cursor_execute", note)
+    receive(store, ROUTE, payload(*({"id": number} for number in range(count))))
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+    copied = any(statement.startswith("CREATE TEMPORARY TABLE") for statement in statements)
+    assert copied is (engine.dialect.name == "postgresql" and count >= FEWEST)
+    assert len(rows_of(engine)) == count
 
 
 @pytest.mark.parametrize(
