@@ -11,6 +11,7 @@ from fuagent.model import Deletes, Finding, Level
 from fuagent.sources.postgres import slots
 from fuagent.sources.postgres.columns import quote, quoted
 from fuagent.sources.postgres.link import Link
+from fuagent.sources.postgres.partitions import NOTICED
 from fuagent.sources.postgres.server import PREPARED, Server, oldest_transaction
 from fuagent.sources.postgres.slots import Publication, Slot
 from fuagent.sources.postgres.tables import Layout
@@ -21,8 +22,6 @@ _LIMITS = 130_000
 """From this version on the log that a slot may keep can be limited."""
 _CHECKS_GENERATED = 180_000
 """From this version on an UPDATE fails where the old row has generated columns that are not published."""
-_SEES_ATTACHED = 150_000
-"""From this version on pgoutput sees what is attached to a partitioned table that it publishes as one, and what is detached."""
 _LONG = 60
 """Seconds after which an open transaction is worth a word."""
 _MANY = 10_000
@@ -261,12 +260,12 @@ def _identity(where: str, server: Server, one: Layout) -> Iterator[Finding]:
 
 def _shape(where: str, server: Server, one: Layout) -> Iterator[Finding]:
     label = shown(one.table.label)
-    if one.partitioned and server.version < _SEES_ATTACHED:
+    if one.partitioned and server.version < NOTICED:
         what = (
-            f"a server before version 15 does not notice in its log that a partition is attached to table {label}, or "
-            "detached: rows of the one are not sent, rows of the other still are."
+            f"a server before version 15 does not notice in its log that a partition is attached to table {label}: the "
+            "agent does within half a minute, and then takes the sync for one that has lost its place."
         )
-        fix = "Make partitions with CREATE TABLE … PARTITION OF; behind an ATTACH or DETACH restart the agent and take a snapshot."
+        fix = "Make partitions with CREATE TABLE … PARTITION OF, which costs nothing; behind an ATTACH a snapshot is needed."
         yield Finding(Level.WARNING, where, what, fix)
     if one.held and not one.table.key:
         what = f"table {label} has no primary key: the service cannot tell which row a change belongs to."

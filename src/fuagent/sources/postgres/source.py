@@ -23,6 +23,7 @@ from fuagent.sources.postgres.dump import Dump
 from fuagent.sources.postgres.finding import Finder
 from fuagent.sources.postgres.link import DIALECT, Link
 from fuagent.sources.postgres.options import Options as PostgresOptions
+from fuagent.sources.postgres.partitions import NOTICED, Partitions
 from fuagent.sources.postgres.places import Spot
 from fuagent.sources.postgres.reading import LogReader, Question
 from fuagent.sources.postgres.server import Server
@@ -52,6 +53,7 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         self._acknowledged = 0
         self._members: Mapping[int, int | None] = {}
         """How the tables are in the publication."""
+        self._partitions = Partitions()
 
     async def open(self) -> None:
         """Connect. What was acknowledged before may have been another server's."""
@@ -88,6 +90,8 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         """Compile encoders; make publication and slot."""
         chosen = await self._compile(specs)
         self._usable(chosen)
+        if self._known.version < NOTICED:
+            self._partitions.anew(self._opened.where, chosen)
         async with self._asking:
             keeper = slots.Keeper(self._reached, self._opened, self._publication, self._slot, self._options.failover)
             self._members = await keeper.prepare(chosen, mend=mend)
@@ -214,12 +218,16 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         Raises:
             LostPlaceError: one was taken out, or was dropped, or changes of one are kept back.
             HaltSyncError: a partition of one tells less than the table promises.
+            TryAgainError: a partition is no longer one.
         """
         names = [layout.name for layout in self._layouts.values() if layout.partitioned]
         async with self._asking:
             found = await slots.publication(self._opened, self._publication)
-            # A new partition has an identity of its own.
-            self._usable(await self._laid_out(names) if names else ())
+            parted = await self._laid_out(names) if names else ()
+        # A new partition has an identity of its own.
+        self._usable(parted)
+        if self._known.version < NOTICED:
+            self._partitions.again(self._opened.where, parted)
         if found is None:
             raise LostPlaceError(f"publication {shown(self._publication)} is gone", where=self._opened.where)
         # Columns come and go without harm; what is known of them here may be old.

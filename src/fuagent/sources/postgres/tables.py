@@ -31,6 +31,9 @@ class Leaf(NamedTuple):
     """Whether the log holds of its old rows by what they are told apart."""
     logged: bool
     """Whether its changes reach the log: not those of an unlogged or foreign table."""
+    oid: int = 0
+    attached: bool = False
+    """Whether it was a table before it was a partition of this one, and not made as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +154,17 @@ _CLASSES = (
     "JOIN ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[])) AS w(schema, name) "
     "ON w.schema = n.nspname AND w.name = c.relname WHERE c.relkind IN ('r', 'p')"
 )
+# Who made a row of the catalogue stays with it. A type's row is written when its table is made, and a row of
+# pg_inherits when a table becomes a partition; any link up to the whole table may be the younger one.
+_ATTACHED = (
+    "EXISTS (SELECT FROM pg_catalog.pg_type y, pg_catalog.pg_partition_ancestors(c.oid) a JOIN pg_catalog.pg_inherits i "
+    "ON i.inhrelid = a.relid WHERE y.typrelid = c.oid AND pg_catalog.age(i.xmin) < pg_catalog.age(y.xmin))"
+)
 _LEAVES = (
     "SELECT w.oid, n.nspname, c.relname, c.relreplident::pg_catalog.text, c.relreplident = 'f' OR EXISTS (SELECT FROM "  # noqa: S608 - constants
     "pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND "
     "CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END), "
-    f"c.relkind = 'r' AND c.relpersistence = 'p', {_COUNTED} "
+    f"c.relkind = 'r' AND c.relpersistence = 'p', {_COUNTED}, c.oid, {_ATTACHED} "
     "FROM pg_catalog.unnest(%s::pg_catalog.oid[]) AS w(oid), pg_catalog.pg_partition_tree(w.oid) t "
     "JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE t.isleaf ORDER BY w.oid, n.nspname, c.relname"
@@ -221,10 +230,10 @@ async def _gather(link: Link, facts: dict[int, _Facts]) -> None:
             one.unique.append(key)
     whole = [oid for oid, one in facts.items() if one.partitioned]
     counts: dict[int, list[int | None]] = {oid: [] for oid in whole}
-    for oid, schema, table, identity, identified, logged, estimate in (
+    for oid, schema, table, identity, identified, logged, estimate, own, attached in (
         await link.rows(_LEAVES, (whole,)) if whole else ()
     ):
-        facts[oid].leaves.append(Leaf(Name(schema, table), identity, identified, logged))
+        facts[oid].leaves.append(Leaf(Name(schema, table), identity, identified, logged, own, attached))
         counts[oid].append(estimate)
     for oid, some in counts.items():
         known = [count for count in some if count is not None]
