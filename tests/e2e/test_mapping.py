@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,23 @@ async def test_a_function_that_fails(tmp_path: Path) -> None:
             assert status["problem"].endswith("transform shop_rules:tidy failed with AttributeError.")
             assert "canary" not in agent.text()
             assert "Traceback" not in agent.text()
+
+
+async def test_neighbours_that_a_function_fails_on(tmp_path: Path) -> None:
+    """Among rows that it takes they are set aside, in snapshot and stream: the function is not broken as such."""
+    database = made(tmp_path / "shop.db")
+    database.execute("INSERT INTO orders VALUES (5, 'a', NULL, 'paid'), (6, 'b', NULL, 'paid'), (7, 'c', 'z', 'paid')")
+    async with Service(document()) as service:
+        settings, env = setting(tmp_path, service, on_reject="set_aside")
+        async with Agent(tmp_path, settings, env) as agent:
+            assert await agent.once() == 0, agent.text()
+            database.execute("UPDATE orders SET email = 'd' WHERE id > 4")
+            assert await agent.once() == 0, agent.text()
+            _, listed, _ = await agent.call("rejected", "list", "orders-sync", "--json")
+    database.close()
+
+    assert [event["id"] for event in service.events()] == [1, 7, 7]
+    assert len(json.loads(listed)) == 4, listed
 
 
 async def test_mistakes_are_found_by_check(tmp_path: Path) -> None:

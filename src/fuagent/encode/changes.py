@@ -184,6 +184,7 @@ class Writer:
                 left_out=part.left_out,
                 source_time=time,
                 refused=part.refused,
+                among=part.among,
             )
 
     def write(self, run: Run[V]) -> list[Events]:

@@ -13,13 +13,14 @@ from fuagent.encode.transform import Unfit
 class Events:
     """What became of a run: events, their indexes, and how many images the sync's settings keep back.
 
-    ``refused``: why this one event cannot be sent.
+    ``refused``: why this one event cannot be sent; ``among``: whether others of its run can.
     """
 
     texts: Sequence[bytes] = ()
     indexes: Sequence[int] = ()
     left_out: int = 0
     refused: str = ""
+    among: bool = False
     marks: frozenset[int] = frozenset()
     """Which of the events are a key alone: no row that a transform could take."""
 
@@ -41,13 +42,14 @@ def parts(encoder: Encoder, done: Events, *, numbered: bool) -> list[Events]:
         [done.texts[place] for place in rows], [numbers[place] for place in rows] if numbered else None
     )
     results: dict[int, bytes | Unfit | None] = dict(zip(rows, through, strict=True))
+    among = any(isinstance(one, bytes) for one in through)
     for place, at in enumerate(numbers):
         text = results.get(place, done.texts[place])
         if text is None:
             made[0].left_out += 1
         elif isinstance(text, Unfit):
             close()
-            made += [Events([text.text], [at] if done.indexes else (), refused=text.reason), Events()]
+            made += [Events([text.text], [at] if done.indexes else (), refused=text.reason, among=among), Events()]
         else:
             texts.append(text)
             indexes.append(at)

@@ -254,7 +254,7 @@ class Delivery:
             where, mend = "transform", "Mend the function"
             if part.first.against:
                 where, mend = part.first.against, "Mend the row at its source, or the document"
-                more = more or part.first.among
+            more = more or part.first.among
             what = f"one row of table {part.table} cannot be sent: {part.refused}."
         if self._settings.on_reject == "halt":
             raise HaltSyncError(what, where=where, fix=f"{mend}, or set on_reject: set_aside.")

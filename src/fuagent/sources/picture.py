@@ -100,4 +100,5 @@ class Run:
                         boundary=False,
                         left_out=part.left_out,
                         refused=part.refused,
+                        among=part.among,
                     )

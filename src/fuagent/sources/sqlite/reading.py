@@ -166,6 +166,7 @@ def _part(whole: Rows, part: Events) -> Rows:
         at_end=False,
         left_out=part.left_out,
         refused=part.refused,
+        among=part.among,
     )
 
 

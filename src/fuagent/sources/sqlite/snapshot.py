@@ -81,6 +81,7 @@ class Snapshot:
                         boundary=True,
                         version=shot.version.number,
                         refused=part.refused,
+                        among=part.among,
                     )
 
 
