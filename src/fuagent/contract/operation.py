@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from fuagent.contract.document import Document, Node, array, resolve, table, words
 
+_FEW = 3
+"""Paths that are worth naming though none is like the one that was looked for."""
 _TEMPLATE = re.compile(r"\{[^{}/]*\}")
 
 
@@ -53,10 +55,11 @@ def methods(document: Document, path: str) -> tuple[str, ...]:
 
 
 def similar(document: Document, path: str) -> tuple[str, ...]:
-    """Paths with a POST that may have been meant, the likeliest first."""
+    """Paths with a POST that may have been meant, the likeliest first; where none is like it, all if they are few."""
     paths = [name for name, item in table(document.tree.get("paths")).items() if "post" in resolve(document, item)]
     near = [name for name in paths if name.strip("/").lower() == path.strip("/").lower()]
-    return tuple(near or difflib.get_close_matches(path, [name for name in paths if len(name) < 200][:500], n=3))
+    sane = [name for name in paths if len(name) < 200][:500]
+    return tuple(near or difflib.get_close_matches(path, sane, n=3) or (sane if len(paths) <= _FEW else ()))
 
 
 def _serving(paths: dict[str, Node], path: str) -> list[str]:

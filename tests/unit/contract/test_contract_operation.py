@@ -90,6 +90,8 @@ def test_similar():
     )
     assert operation.similar(paths("/ingest-batches", "/users"), "/ingest-batch") == ("/ingest-batches",)
     assert operation.similar(paths("/" + "x" * 100_000), "/ingest-batch") == ()
+    assert operation.similar(paths("/rows", "/users"), "/ingest-batch") == ("/rows", "/users")
+    assert operation.similar(paths("/a", "/b", "/c", "/d"), "/ingest-batch") == ()
 
 
 def body(content: object, **more: object) -> operation.Operation:

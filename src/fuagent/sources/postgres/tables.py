@@ -31,7 +31,7 @@ class Leaf(NamedTuple):
     """Whether the log holds of its old rows by what they are told apart."""
     logged: bool
     """Whether its changes reach the log: not those of an unlogged or foreign table."""
-    oid: int = 0
+    oid: int
     attached: bool = False
     """Whether it was a table before it was a partition of this one, and not made as one."""
 
