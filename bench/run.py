@@ -3,7 +3,7 @@
 Every figure is a ratio or a median taken on this machine in this run; a missed
 target is printed as missed. ``ROWS``, ``LARGE`` and ``ROUNDS`` in the environment change the
 sizes, and ``PEERS=1`` sets other programs beside the agent where they are installed.
-On the command line: the names of sources (``mysql``, ``postgres``) or of parts (``snapshot``, ``mysql-snapshot``).
+On the command line: the names of sources (``mysql``, ``postgres``, ``receiver``) or of parts (``snapshot``, ``mysql-snapshot``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 import mysql
 import peers
 import postgres
+import receiver
 import sqlite
 from measure import ROWS, report
 
@@ -25,6 +26,7 @@ SOURCES = {
         f"PostgreSQL, {ROWS:,} rows of {len(postgres.COLUMNS)} columns",
         {**postgres.PARTS, **BESIDE["postgres"]},
     ),
+    "receiver": (f"Receiver kit, {ROWS:,} rows of {len(receiver.NAMES)} columns", receiver.PARTS),
 }
 
 

@@ -46,7 +46,7 @@ class RowType:
         self.key = tuple(key)
         self.delete_field = delete_field
         self._adapter: TypeAdapter[Any] = TypeAdapter(type_)
-        self._bare = type_ == Json
+        self._bare = type_ in {dict, Json}
         self._keys = [_adapter_of(type_, name) for name in self.key]
 
     def read(self, number: int, event: Mapping[str, Any]) -> Event:
