@@ -275,13 +275,22 @@ async def test_a_service_without_any_document_is_still_judged() -> None:
 
 
 async def test_one_task_may_be_all_there_is() -> None:
-    """A service that knows its tasks beforehand sees that one, and those of the probes about two."""
+    """A service that knows its tasks beforehand sees that one only; where there would be two, two agents have it."""
     async with BrokenService() as service:
         report = await judge(target(service, task_id="known", agent_id="a"))
 
     assert failed(report) == set()
-    assert report.left.tasks == ["known", "known-1", "known-2", "known-3", "known-4"]
+    assert report.left.tasks == ["known"]
     assert all(agent.startswith("a-") for agent in report.left.agents)
+    assert {agent[-11:] for agent in report.left.agents} >= {f"two-tasks-{number}" for number in range(1, 5)}
+
+
+async def test_two_agents_of_one_task_are_told_apart() -> None:
+    """What the probes about two tasks find, they find of two agents too."""
+    async with BrokenService("500 with two tasks at once") as service:
+        report = await judge(target(service, task_id="known"))
+
+    assert failed(report) == {"2.1-two-tasks", "2.2-two-tasks"}
 
 
 async def test_a_second_run_as_the_same_agent_is_judged_alike() -> None:

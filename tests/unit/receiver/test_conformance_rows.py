@@ -85,6 +85,13 @@ def test_rows_fit_their_schema(name: str) -> None:
     assert fits(SCHEMAS[name], maker(SCHEMAS[name]).rows(150))
 
 
+def test_an_integer_asked_for_as_text_is_digits() -> None:
+    """``type: string`` with the format of an integer is how a document keeps the digits of large ones."""
+    rows = maker(formatted("int64", "uint64", "int32", "uint32")).rows(2)
+
+    assert [set(row.values()) for row in rows] == [{"0"}, {"1"}]
+
+
 def test_bounds_in_the_older_spelling_are_met() -> None:
     """OpenAPI 3.0 writes a boolean beside the bound."""
     bounds = {"minimum": 0, "exclusiveMinimum": True, "maximum": 2, "exclusiveMaximum": True}

@@ -49,6 +49,7 @@ class Setup:
 
     ``key``, or ``user`` and ``password``, or none of them. ``batch_endpoint`` None leaves the
     key out of the configuration; ``status_endpoint`` None leaves the field out of the document.
+    ``one_task``: the service knows this task beforehand, and no other.
     """
 
     agent_id: str = "agent-0123456789ab"
@@ -60,6 +61,7 @@ class Setup:
     user: str | None = None
     password: str | None = None
     rows: tuple[Row, ...] = ROWS
+    one_task: bool = False
 
     @property
     def batch_path(self) -> str:

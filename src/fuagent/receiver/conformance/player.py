@@ -99,13 +99,14 @@ class Player:
             user=self.target.user,
             password=self.target.password,
             rows=rows,
+            one_task=self.target.task_id is not None,
         )
 
     async def _converse(self, lane: Lane, setup: Setup, *, slow: bool) -> _Failure | None:
         replies: list[Reply] = []
         for step in lane:
             request = step.send(setup)
-            reply = await self._exchange(request, setup, slow=slow)
+            reply = await self._exchange(request, slow=slow)
             if isinstance(reply, Broken):
                 return _Failure(request, reply, step.expects[0].text if step.expects else "an answer comes")
             replies.append(reply)
@@ -114,14 +115,14 @@ class Player:
                     return _Failure(request, reply, expect.text)
         return None
 
-    async def _exchange(self, request: Request, setup: Setup, *, slow: bool) -> Reply | Broken:
+    async def _exchange(self, request: Request, *, slow: bool) -> Reply | Broken:
         url, headers = self._addressed(request)
         reply = await self.link.send(request.method, url, headers, request.body, slow=slow)
         if isinstance(reply, Broken) and reply.unreachable and not self.left.tasks:
             fix = "start the service, and check host and port"
             raise TryAgainError(reply.why, where=self.service.base_url, fix=fix)
         if isinstance(reply, Reply) and request.method == "POST" and 200 <= reply.status < 300:
-            self.left.note(request.headers.get("task-id", ""), setup.agent_id, _events(request.body))
+            self.left.note(request.headers.get("task-id", ""), _agent(request.body), _events(request.body))
         return reply
 
     def _addressed(self, request: Request) -> tuple[str, dict[str, str]]:
@@ -161,6 +162,14 @@ class Player:
     def _shown(self, text: str) -> str:
         """The text on one line, its secrets covered before it is cut."""
         return clean(self.target.covered(text), LIMIT)
+
+
+def _agent(body: bytes) -> str:
+    """Which agent a body names; empty where it is no batch."""
+    try:
+        return str(orjson.loads(body)["agent_id"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _events(body: bytes) -> int:

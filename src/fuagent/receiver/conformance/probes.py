@@ -62,9 +62,14 @@ NAMED_JSON = Expect(
 
 
 def _lane(number: int, batches: int, *, ask: bool) -> Lane:
-    """Batches of one task of its own, one after the other, and the question for its checkpoint."""
+    """Batches of one sync of its own, one after the other, and the question for its checkpoint.
+
+    Where the service knows one task only, two agents have it: a checkpoint is of both together.
+    """
 
     def own(setup: Setup) -> Setup:
+        if setup.one_task:
+            return replace(setup, agent_id=f"{setup.agent_id}-{number}")
         return replace(setup, task_id=f"{setup.task_id}-{number}")
 
     def nth(index: int) -> Callable[[Setup], Request]:
@@ -88,7 +93,7 @@ _AUTHENTICATION = (
 _CASE_MENDS = {
     "2.1-takes-batches": "Take a POST of application/json here and answer 200 or 204. On 401 or 403 give the credential "
     "(--key, or --user and --password); on 404 or 405 give the path (--batch-endpoint); on 400 or 422 describe in the "
-    "document what an event has to look like, since the rows are made from it.",
+    "document what an event has to look like, since the rows are made from it; a pattern needs an example beside it.",
     "2.2-no-checkpoint": "Answer 404 where nothing is stored for this task_id and agent_id; not 200 with null, 0 or {}.",
     "2.2-checkpoint": "Store the largest index of each batch together with its rows, and answer with it as a JSON "
     'number, bare or as {"index": n}: no text, no fraction.',

@@ -48,6 +48,11 @@ _TEXTS: dict[str, Callable[[int], str]] = {
     "byte": lambda n: "Zm9v",
     "binary": lambda n: "Zm9v",
     "decimal": lambda n: f"{n}.50",
+    # A large integer asked for as text, for readers that lose digits beyond 2^53.
+    "int64": str,
+    "uint64": str,
+    "int32": str,
+    "uint32": str,
 }
 
 

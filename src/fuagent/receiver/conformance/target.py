@@ -16,7 +16,8 @@ class Target:
     """One service: the URL or file of its document, or its own URL.
 
     ``key``, or ``user`` and ``password``, or none of them. ``task_id`` None: every probe has a task of its
-    own that nobody has seen before; else all have this one, for a service that knows its tasks beforehand.
+    own that nobody has seen before; else all have this one, for a service that knows its tasks beforehand, and
+    where a probe is about two tasks there are two agents instead.
     Each probe's agent id is ``agent_id``, a random part and the probe's name. ``rows`` is the size of the large batch,
     ``timeout`` the seconds one request may take.
     """
