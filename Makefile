@@ -18,6 +18,7 @@ demo: venv-demo ## Watch a shop's database and a service stay in step while both
 
 test: venv-dev ## Run all tests with coverage (KILLS=20, SEEDS=, ARGS="-k name -n 2"); the gate fails below its floors
 	@scripts/system-packages tests
+	@scripts/node-packages
 	@rm -f .coverage .coverage.*
 	@KILLS=$${KILLS:-20} $(python) -m pytest -n 3 --dist worksteal --cov --cov-report= $(ARGS)
 	@$(python) -m coverage json --quiet -o .coverage.json
@@ -62,7 +63,7 @@ soak: venv-dev ## Break everything around each SOURCE="mysql postgres" under loa
 		$(python) -m pytest -q -o faulthandler_timeout=$$(( $${WORKLOAD:-180} + 300 )) tests/e2e/test_$${source}_workload.py $(ARGS); done; done
 
 clean: ## Remove .venv and everything that was made
-	@rm -rf .venv .cache build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data
+	@rm -rf .venv .cache examples/service-express/node_modules build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-data bench-data
 	@find src tests scripts bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 venv-demo:

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "fuagent"
 NOT_KEPT = {".cache", ".git", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv", "__pycache__"}
-NOT_KEPT |= {"build", "dist", "site", ".fuagent", "demo-data", "bench-data"}
+NOT_KEPT |= {"node_modules", "build", "dist", "site", ".fuagent", "demo-data", "bench-data"}
 
 
 @dataclass(frozen=True, slots=True)
