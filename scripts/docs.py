@@ -2,7 +2,7 @@
 
 Whole pages come from ``docs_pages``. In a page written by hand a region like ::
 
-    <!-- begin file: src/fuagent/demo/service_plain.py -->
+    <!-- begin file: examples/service-fastapi-kit/service.py -->
     <!-- end -->
 
 is filled with what it names. Both ways a page says what the code says, or this

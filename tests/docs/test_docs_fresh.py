@@ -18,9 +18,7 @@ def test_every_link_and_heading_leads_somewhere(docs):
 @pytest.mark.parametrize(
     ("page", "region", "file"),
     [
-        ("docs/how-to/write-a-service.md", "In FastAPI", "src/fuagent/demo/service_fastapi.py"),
-        ("docs/how-to/write-a-service.md", "Without a framework", "src/fuagent/demo/service_plain.py"),
-        ("docs/how-to/receive.md", "A whole service", "tests/docs/receive_orders.py"),
+        ("docs/how-to/receive.md", "A whole service", "examples/service-fastapi-kit/service.py"),
         ("docs/how-to/write-a-driver.md", "A whole pusher", "tests/docs/jsonlines.py"),
     ],
 )

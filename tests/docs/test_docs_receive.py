@@ -13,7 +13,7 @@ from harness import shop
 from harness.agent import Agent, config, until
 from harness.server import free_port
 
-HERE = Path(__file__).parent
+SERVICE = Path(__file__).parents[2] / "examples" / "service-fastapi-kit"
 
 
 def copied(path: Path) -> dict[int, tuple[str, float]]:
@@ -35,7 +35,7 @@ async def test_the_service_of_the_guide_keeps_a_copy(tmp_path):
     """Snapshot, changes and deletes arrive; a lost agent's snapshot sweeps what was deleted meanwhile."""
     source = shop.make(tmp_path / "shop.db", 30)
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "receive_orders:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(SERVICE), "service:app", "--port", str(port)]
     environment = os.environ | {"SERVICE_KEY": "k-1234"}
     with (tmp_path / "service.log").open("w") as log:
         service = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environment, stdout=log, stderr=log)

@@ -1,4 +1,4 @@
-"""Keeps a copy of a table of orders: ``SERVICE_KEY=secret uvicorn receive_orders:app``."""
+"""Keeps a copy of a table of orders: ``SERVICE_KEY=secret uvicorn service:app``."""
 
 import os
 from decimal import Decimal
