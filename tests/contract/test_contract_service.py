@@ -1,4 +1,4 @@
-"""Every statement of the contract that the service owes, played over real HTTP against the services of the guide."""
+"""Every statement of the contract that the service owes, played over real HTTP against the services of the demonstration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from fuagent.receiver.cases import AGENT_CASES, CASES, SERVICE_CASES, Case, Reply, Request, Setup, Side
 
-KEY = "key for the guide's services"
+KEY = "key for the services"
 ROWS = tuple(
     {"id": number, "name": f"Customer {number}", "email": f"{number}@example.org", "city": "Utrecht"}
     for number in (1, 2, 3)
@@ -43,7 +43,7 @@ class Running:
 
 @pytest.fixture(scope="module", params=["service_fastapi", "service_plain"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Each service of the guide in turn."""
+    """Each service of the demonstration in turn."""
     database: Path = tmp_path_factory.mktemp("service") / "service.db"
     environment = os.environ | {"SERVICE_KEY": KEY, "SERVICE_DATABASE": str(database)}
     command = [sys.executable, "-m", f"fuagent.demo.{request.param}", "--port", "0"]

@@ -1,4 +1,4 @@
-"""Both services of the guide as real processes, and a client that talks to them as the agent does."""
+"""Both services of the demonstration as real processes, and a client that talks to them as the agent does."""
 
 import http.client
 import json

@@ -415,7 +415,7 @@ async def test_the_guide_s_own_test_can_be_copied() -> None:
 
 @pytest.fixture(scope="module", params=["service_fastapi", "service_plain"])
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of each service of the guide, as a process."""
+    """The URL of each service of the demonstration, as a process."""
     database: Path = tmp_path_factory.mktemp("service") / "service.db"
     environment = os.environ | {"SERVICE_KEY": KEY, "SERVICE_DATABASE": str(database)}
     command = [sys.executable, "-m", f"fuagent.demo.{request.param}", "--port", "0"]
@@ -428,7 +428,7 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("table", ["customers", "orders", "order_items"])
-async def test_nothing_is_found_in_the_services_of_the_guide(example: str, table: str) -> None:
+async def test_nothing_is_found_in_the_services_of_the_demonstration(example: str, table: str) -> None:
     """Each table of each service keeps the contract, and what should and would be nice."""
     report = await judge(Target(example, key=KEY, batch_endpoint=f"/ingest/{table}"))
 
