@@ -143,7 +143,7 @@ app.use((_request, response) => response.status(404).json({ error: "nothing here
 app.use((error, _request, response, _next) => {
   const status = error.status ?? 500; // without a status it is ours: nothing was stored, and the agent comes again
   if (status >= 500) console.error(error.message);
-  response.status(status).json({ error: status < 500 ? `the body is refused: ${error.type}` : "not stored" });
+  response.status(status).json({ error: status < 500 ? `the request is refused: ${error.type ?? "malformed"}` : "not stored" });
 });
 
 app.listen(Number(PORT), "127.0.0.1", (error) => {

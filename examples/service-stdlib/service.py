@@ -165,7 +165,8 @@ class Service(BaseHTTPRequestHandler):
         return {"snapshot_needed": batch["snapshot_sync_suggested"]}  # accept whenever one is suggested
 
     def body(self) -> bytes:
-        length = int(self.headers.get("Content-Length", "-1"))
+        told = self.headers.get("Content-Length", "")
+        length = int(told) if told.isdecimal() else -1
         if 0 <= length <= LARGEST_BODY:
             return self.rfile.read(length)
         self.close_connection = True
