@@ -286,7 +286,11 @@ def _absent(document: Document, path: str) -> Finding:
         what = f"the document has {', '.join(others)} at {clean(path)}, but no POST"
         return Finding(Level.ERROR, document.where, what, "let the service take POST there, or set batch_endpoint")
     near = operations.similar(document, path)
-    fix = f"set driver_params.batch_endpoint to {' or '.join(map(clean, near))}" if near else "add it with a POST, or set batch_endpoint"
+    fix = (
+        f"set driver_params.batch_endpoint to {' or '.join(map(clean, near))}"
+        if near
+        else "add it with a POST, or set batch_endpoint"
+    )
     return Finding(Level.ERROR, document.where, f"the document has no path {clean(path)}", fix)
 
 

@@ -8,6 +8,7 @@ import hmac
 import os
 import socket
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated, Generic, Self, TypeVar
@@ -17,7 +18,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-KEY = os.environ["SERVICE_KEY"]
+KEY = os.environ.get("SERVICE_KEY") or sys.exit("SERVICE_KEY is empty: whoever asks would be let in")
 DATABASE = os.environ.get("SERVICE_DATABASE", "service.db")
 
 

@@ -8,13 +8,14 @@ import hmac
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-KEY = os.environ["SERVICE_KEY"]
+KEY = os.environ.get("SERVICE_KEY") or sys.exit("SERVICE_KEY is empty: whoever asks would be let in")
 DATABASE = os.environ.get("SERVICE_DATABASE", "service.db")
 LARGEST_BODY = 16 * 1024 * 1024
 

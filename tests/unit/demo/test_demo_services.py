@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from http.client import HTTPException
@@ -130,6 +133,15 @@ def test_a_wrong_key_is_401_at_both_endpoints(service, headers):
 
     assert (status_answer[0], ingest_answer[0]) == (401, 401)
     assert service.rows("customers") == []
+
+
+@pytest.mark.parametrize("module", ["service_fastapi", "service_plain"])
+def test_an_empty_key_opens_to_nobody(module):
+    """Or else whoever sends none would be let in."""
+    command = [sys.executable, "-m", f"fuagent.demo.{module}", "--port", "0"]
+    done = subprocess.run(command, env=os.environ | {"SERVICE_KEY": ""}, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stderr.strip()) == (1, "SERVICE_KEY is empty: whoever asks would be let in")
 
 
 def test_a_row_that_does_not_fit_is_422_and_nothing_of_its_batch_is_stored(service):
