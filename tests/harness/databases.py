@@ -100,3 +100,21 @@ def orders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
             return table
 
         yield made
+
+
+@pytest.fixture
+def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes an empty database for a receiver: ``copy("postgres")`` gives its URL for SQLAlchemy."""
+
+    def made(store: str) -> str:
+        if store == "sqlite":
+            return f"sqlite:///{tmp_path}/copy.db"
+        if store == "mariadb":
+            database = request.getfixturevalue("database")
+            server = database.server
+            return f"mysql+pymysql://{server.superuser}@127.0.0.1:{server.port}/{database.name}?charset=utf8mb4"
+        database = request.getfixturevalue("postgres_database")
+        server = database.server
+        return f"postgresql+psycopg://{server.superuser}@127.0.0.1:{server.port}/{database.name}"
+
+    return made
