@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI
@@ -124,7 +124,7 @@ class Receiver:
         at = path or self._path
 
         def declare(taker: _Taker) -> _Taker:
-            is_type = isinstance(taker, type)
+            is_type = isinstance(taker, type) or get_origin(taker) is not None  # dict[str, Any] is no class
             rows = RowType(taker if is_type else _row_type(taker), names, self._delete_field)
             if name in self._routes.get(at, {}):
                 raise ValueError(f"task {name} is declared twice at {at}: give one of them another path")

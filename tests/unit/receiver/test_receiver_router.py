@@ -308,6 +308,16 @@ def test_a_task_is_declared_once_at_a_path():
     assert "/items" in receiver.app().openapi()["paths"]
 
 
+def test_rows_may_be_taken_as_they_come():
+    """A task may be declared with the type of dictionaries, which is no class."""
+    world = World()
+    world.receiver.task("bare", key="id")(dict[str, Any])
+    with served(world.receiver.app()) as running:
+        assert running.post(batch("bare", {"id": 1, "any": [2]}))[0] == 200
+
+    assert world.store.rows("bare") == [{"id": 1, "any": [2]}]
+
+
 def test_the_receiver_imports_no_driver():
     """It installs without the agent's drivers, and so must import without them."""
     code = (
