@@ -20,6 +20,15 @@ from fuagent.receiver.service import Route
 Json = dict[str, Any]
 _INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
 
+_NOT_TAKEN = {
+    400: "The body cannot be read.",
+    404: "No such task is declared here.",
+    413: "The body is too large.",
+    415: "The body's content coding is not known.",
+    422: "A row in it is refused.",
+    425: "A later batch of this sync has been stored.",
+}
+
 
 class ToldScheme(Scheme):
     """A security scheme that stands in the document; the endpoints themselves check it."""
@@ -68,9 +77,7 @@ def ingest(routes: Sequence[Route]) -> Json:
         "requestBody": {"required": True, "content": _json(body)},
         "responses": {
             "200": {"description": "Stored. The answer may ask for a snapshot.", "content": _json(answer)},
-            **_refusals(
-                {400: "The body cannot be read.", 413: "The body is too large.", 422: "A row in it is refused."}
-            ),
+            **_refusals(_NOT_TAKEN),
         },
     }
 
@@ -83,7 +90,7 @@ def status() -> Json:
         "parameters": [_parameter(name, "query", required=True) for name in ("task_id", "agent_id")],
         "responses": {
             "200": {"description": "The last index that was stored.", "content": _json(found)},
-            **_refusals({404: "There is none yet."}),
+            **_refusals({400: "An id is missing.", 404: "There is none yet.", 422: "The agent's id cannot be one."}),
         },
     }
 
