@@ -1,24 +1,22 @@
 """Events of a batch as rows of a declared type.
 
 A type is anything pydantic can validate: a model, a dataclass, a ``TypedDict``, or
-``dict[str, Any]`` for rows taken as they come. ``index`` and the delete field are the
-contract's and never part of a row.
+``dict[str, Any]`` for rows taken as they come; or a struct of msgspec. ``index`` and the
+delete field are the contract's and never part of a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing import Any
 
 from fuagent.contract.schema import DELETE_FIELD
 from fuagent.errors import PayloadError
 from fuagent.model import INDEX_MAX
 from fuagent.receiver.store import Key, Row
+from fuagent.receiver.typed import Json, typed
 
-Json = dict[str, Any]
 _INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
 _SCALAR = (str, int, float)
 
@@ -45,9 +43,8 @@ class RowType:
     def __init__(self, type_: Any, key: Sequence[str], delete_field: str | None) -> None:
         self.key = tuple(key)
         self.delete_field = delete_field
-        self._adapter: TypeAdapter[Any] = TypeAdapter(type_)
-        self._bare = type_ in {dict, Json}
-        self._keys = [_adapter_of(type_, name) for name in self.key]
+        self._type = typed(type_)
+        self._parts = [self._type.part(name) for name in self.key]
 
     def read(self, number: int, event: Mapping[str, Any]) -> Event:
         """One event.
@@ -66,18 +63,16 @@ class RowType:
             raise PayloadError(f"events[{number}].{self.delete_field} is not a JSON boolean")
         if gone:
             return Event(self._key(number, row), index, None, None)
-        value = _validated(self._adapter, row, f"events[{number}]")
-        if not self._bare:
-            row = self._adapter.dump_python(value, by_alias=True)
-        return Event(self._key(number, row), index, row, value)
+        value, made = self._type.read(row, f"events[{number}]")
+        return Event(self._key(number, made), index, made, value)
 
     def _key(self, number: int, row: Mapping[str, Any]) -> Key:
         values = []
-        for name, adapter in zip(self.key, self._keys, strict=True):
+        for name, part in zip(self.key, self._parts, strict=True):
             where = f"events[{number}].{name}"
             if row.get(name) is None:
                 raise PayloadError(f"{where} is missing, and is part of the key")
-            value = _validated(adapter, row[name], where)
+            value = part(row[name], where)
             try:
                 hash(value)
             except TypeError:
@@ -87,7 +82,7 @@ class RowType:
 
     def schema(self) -> Json:
         """The JSON Schema of an event, without references, so that it can stand anywhere in a document."""
-        whole = self._adapter.json_schema()
+        whole = self._type.schema()
         made: Json = _inlined(whole, whole.get("$defs", {}), ())
         made.setdefault("type", "object")
         made["properties"] = {**made.get("properties", {}), "index": dict(_INDEX)}
@@ -100,28 +95,6 @@ class RowType:
         if self.delete_field or "required" not in made:
             made["required"] = list(self.key)
         return made
-
-
-def _adapter_of(type_: Any, name: str) -> TypeAdapter[Any]:
-    """What validates one property by its JSON name; anything where the type does not say."""
-    if isinstance(type_, type) and issubclass(type_, BaseModel):
-        for field, info in type_.model_fields.items():
-            if name in {info.validation_alias, info.alias, field if info.alias is None else None}:
-                annotated: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-                return TypeAdapter(annotated)
-        raise ValueError(f"{type_.__name__} has no property {name}, which is to be part of the key")
-    hints = get_type_hints(type_, include_extras=True) if isinstance(type_, type) else {}
-    return TypeAdapter(hints.get(name, Any))
-
-
-def _validated(adapter: TypeAdapter[Any], value: object, where: str) -> Any:
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        # A place deeper than the property, and pydantic's sentence, may hold what the row holds.
-        field = f".{first['loc'][0]}" if first["loc"] and first["type"] != "extra_forbidden" else ""
-        raise PayloadError(f"{where}{field} does not fit: {first['type']}") from None
 
 
 def _inlined(node: Any, definitions: Json, inside: tuple[str, ...]) -> Any:
