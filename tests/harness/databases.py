@@ -1,4 +1,4 @@
-"""Fixtures that give tests a MariaDB or PostgreSQL server: one shared by a whole run, or any number of private ones."""
+"""Fixtures that give tests a MariaDB, PostgreSQL or Redis server: one shared by a whole run, or any number of private ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 from harness import postgres as pg
 from harness.mariadb import Database, MariaDB, make_template, program
 from harness.orders import Orders, PostgresOrders, SqliteOrders
+from harness.redis_server import RedisServer
+from harness.redis_server import program as redis_program
 
 _names = count(1)
 
@@ -85,6 +87,15 @@ def private_postgres(postgres_template: Path) -> Iterator[Callable[..., pg.Postg
     """
     with ExitStack() as stack:
         yield lambda template=postgres_template, **options: stack.enter_context(pg.Postgres(template, **options))
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    if redis_program() is None:
+        pytest.skip("needs a Redis server: scripts/system-packages tests")
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ class DatabaseStore:
         state_table: Where checkpoints go.
     """
 
+    keeps_rows = True
+
     def __init__(
         self,
         engine: Engine,

@@ -18,6 +18,8 @@ _Rows = dict[Key, tuple[dict[str, Any], str]]
 class MemoryStore:
     """Tables as dictionaries."""
 
+    keeps_rows = True
+
     def __init__(self) -> None:
         self._lock = Lock()
         self._tables: dict[str, _Rows] = {}

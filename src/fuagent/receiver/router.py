@@ -128,6 +128,8 @@ class Receiver:
             rows = RowType(taker if is_type else _row_type(taker), names, self._delete_field)
             if name in self._routes.get(at, {}):
                 raise ValueError(f"task {name} is declared twice at {at}: give one of them another path")
+            if is_type and not self._store.keeps_rows:
+                raise ValueError(f"task {name}: the store keeps no rows, so decorate a function that takes them")
             self._store.check(target, sweep=sweep)
             route = Route(name, target, rows, None if is_type else taker, sweep, snapshots)
             self._routes.setdefault(at, {})[name] = route

@@ -1,7 +1,8 @@
 """What a store promises: rows, checkpoint and the state of the snapshot change together or not at all.
 
-A store is given to :class:`fuagent.receiver.router.Receiver`. Two ship: in memory
-(:mod:`fuagent.receiver.memory`) and over SQLAlchemy (:mod:`fuagent.receiver.database`).
+A store is given to :class:`fuagent.receiver.router.Receiver`. Three ship: in memory
+(:mod:`fuagent.receiver.memory`), over SQLAlchemy (:mod:`fuagent.receiver.database`), and one
+for checkpoints alone in Redis (:mod:`fuagent.receiver.redis`), which promises less.
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """Keeps rows and state. Its methods block, and are called from several threads at once."""
+
+    keeps_rows: bool
+    """Whether rows are kept here; where not, a task needs a function that takes them."""
 
     def check(self, target: Target, *, sweep: bool) -> None:
         """Called once per route, before the first batch.

@@ -1,4 +1,4 @@
-"""Faults that receivers of other projects have had, by number: each was somebody's incident."""
+"""Faults that receivers of other projects have had: each was somebody's incident."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("header", ["x-api-key", "authorization"])
-def test_s35_a_credential_of_any_letters_is_an_answer(world, header):
-    """S35: bytes beyond ASCII are compared as bytes in either header, right or wrong, and are no failure."""
+def test_a_credential_of_any_letters_is_an_answer(world, header):
+    """Bytes beyond ASCII are compared as bytes in either header, right or wrong, and are no failure."""
 
     def status(key: bytes) -> int:
         value = key if header == "x-api-key" else b"Bearer " + key
@@ -87,15 +87,15 @@ def test_s35_a_credential_of_any_letters_is_an_answer(world, header):
         ("zstd", zstandard.compress(b" " * 10_000_000)),
     ],
 )
-def test_s36_a_body_has_a_limit_packed_and_unpacked(world, coding, body):
-    """S36: too much on the wire, or too much behind it, is a 413."""
+def test_a_body_has_a_limit_packed_and_unpacked(world, coding, body):
+    """Too much on the wire, or too much behind it, is a 413."""
     assert world.service.post(body, {"content-encoding": coding})[0] == 413
 
 
 @pytest.mark.parametrize(("task", "path", "status"), [("orders", "/ingest-batch", 200), ("strict", "/strict", 422)])
 @pytest.mark.parametrize("name", [ODD_NAME, 'id"; DROP TABLE admins; --', "rowid", "fuagent_run"])
-def test_s37_a_property_is_no_identifier(world, task, path, status, name):
-    """S37: a property that no column has the name of is left out or refused, whatever it says."""
+def test_a_property_is_no_identifier(world, task, path, status, name):
+    """A property that no column has the name of is left out or refused, whatever it says."""
     found, _ = world.service.post(batch(task, {"id": 1, "secret": "a", name: 5}), path=path)
 
     assert found == status
@@ -103,8 +103,8 @@ def test_s37_a_property_is_no_identifier(world, task, path, status, name):
 
 
 @pytest.mark.parametrize(("task", "path", "status"), [("orders", "/ingest-batch", 200), ("strict", "/strict", 422)])
-def test_s38_properties_beyond_the_table_are_ignored_or_refused(world, task, path, status):
-    """S38: which of the two is said where the store is made."""
+def test_properties_beyond_the_table_are_ignored_or_refused(world, task, path, status):
+    """Which of the two is said where the store is made."""
     found, _ = world.service.post(batch(task, {"id": 1, "is_admin": True}), path=path)
 
     assert found == status
@@ -114,8 +114,8 @@ def test_s38_properties_beyond_the_table_are_ignored_or_refused(world, task, pat
 @pytest.mark.parametrize(
     "task", ["admins", "fuagent_state", "orders; DROP TABLE orders", "../orders", "ORDERS", "orders "]
 )
-def test_s39_a_task_that_is_not_declared_reaches_no_table(world, task):
-    """S39: the table is the declaration's, never the request's."""
+def test_a_task_that_is_not_declared_reaches_no_table(world, task):
+    """The table is the declaration's, never the request's."""
     before = world.contents()
 
     assert world.service.post(batch(task, {"id": 1}))[0] == 404
@@ -123,8 +123,8 @@ def test_s39_a_task_that_is_not_declared_reaches_no_table(world, task):
     assert world.contents() == before
 
 
-def test_s40_the_checkpoint_of_another_is_not_told(world):
-    """S40: who may not send for a task does not learn how far it is, and who proves nothing learns nothing."""
+def test_the_checkpoint_of_another_is_not_told(world):
+    """Who may not send for a task does not learn how far it is, and who proves nothing learns nothing."""
     world.service.post(batch("strict", {"id": 1, "index": 77}), path="/strict")
     world.service.post(batch("orders", {"id": 1, "index": 78}))
 
@@ -135,8 +135,8 @@ def test_s40_the_checkpoint_of_another_is_not_told(world):
         assert "77" not in answer["error"]
 
 
-def test_s41_a_failure_tells_nothing_but_its_number(world, caplog):
-    """S41: neither statement nor value stands in the answer; the log has the statement under the number."""
+def test_a_failure_tells_nothing_but_its_number(world, caplog):
+    """Neither statement nor value stands in the answer; the log has the statement under the number."""
     with caplog.at_level(logging.ERROR, "fuagent.receiver"):
         status, answer = world.service.post(batch("failing", {"id": 1, "secret": "hidden value"}))
 
