@@ -46,7 +46,7 @@ bench: venv-dev ## Measure rates, memory and delays side by side with the bare m
 docs: venv-dev ## Write the reference pages from the code
 	@$(python) scripts/docs.py
 
-sweep: venv-dev ## Kill the agent KILLS=200 times at random moments, in front of each SOURCE="sqlite postgres", and the receiver kit on each STORE="sqlite postgres mariadb"; reports go to docs/evidence/
+sweep: venv-dev ## Kill the agent KILLS=200 times at random moments, in front of each SOURCE="sqlite postgres", and the receiver kit on each STORE="sqlite postgres mariadb redis"; reports go to docs/evidence/
 	@scripts/system-packages tests
 	@mkdir -p docs/evidence
 	@KILLS=$${KILLS:-200} EVIDENCE=docs/evidence $(python) -m pytest -q -p no:randomly tests/sweep $(ARGS)

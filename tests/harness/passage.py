@@ -66,11 +66,13 @@ class Passage:
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
-        await until(lambda: all(batch.done for batch in self.batches[-1:]), "the request under way ends")
+        await until(lambda: all(batch.done for batch in self.batches), "the request under way ends")
 
     async def _hand_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         await self._open.wait()
+        if request.transport is None or request.transport.is_closing():
+            return web.Response()  # the agent did not wait so long and has sent it anew
         if request.method != "POST":
             return await self._forward(request, body)
         batch = Batch(body, request.headers.get("idempotency-key", ""))
