@@ -18,10 +18,9 @@ from fuagent.receiver.store import Key, Row
 from fuagent.receiver.typed import Json, typed
 
 _INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
-_SCALAR = (str, int, float)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
     """One event; ``row`` and ``value`` (the same in the declared type) are None where it marks a delete."""
 
@@ -62,23 +61,12 @@ class RowType:
         if not isinstance(gone, bool):
             raise PayloadError(f"events[{number}].{self.delete_field} is not a JSON boolean")
         if gone:
-            return Event(self._key(number, row), index, None, None)
+            key = zip(self.key, self._parts, _key(number, row, self.key), strict=True)
+            return Event(
+                tuple([part(value, f"events[{number}].{name}") for name, part, value in key]), index, None, None
+            )
         value, made = self._type.read(row, f"events[{number}]")
-        return Event(self._key(number, made), index, made, value)
-
-    def _key(self, number: int, row: Mapping[str, Any]) -> Key:
-        values = []
-        for name, part in zip(self.key, self._parts, strict=True):
-            where = f"events[{number}].{name}"
-            if row.get(name) is None:
-                raise PayloadError(f"{where} is missing, and is part of the key")
-            value = part(row[name], where)
-            try:
-                hash(value)
-            except TypeError:
-                raise PayloadError(f"{where} cannot be part of a key") from None
-            values.append(value)
-        return tuple(values)
+        return Event(_key(number, made, self.key), index, made, value)
 
     def schema(self) -> Json:
         """The JSON Schema of an event, without references, so that it can stand anywhere in a document."""
@@ -95,6 +83,17 @@ class RowType:
         if self.delete_field or "required" not in made:
             made["required"] = list(self.key)
         return made
+
+
+def _key(number: int, row: Mapping[str, Any], names: Sequence[str]) -> Key:
+    key = tuple([row.get(name) for name in names])
+    try:
+        hash(key)
+    except TypeError:
+        raise PayloadError(f"events[{number}].{', '.join(names)} cannot be part of a key") from None
+    if None in key:
+        raise PayloadError(f"events[{number}].{names[key.index(None)]} is missing, and is part of the key")
+    return key
 
 
 def _inlined(node: Any, definitions: Json, inside: tuple[str, ...]) -> Any:

@@ -63,11 +63,13 @@ class _Validated:
     def __init__(self, type_: Any) -> None:
         self._type = type_
         self._adapter: TypeAdapter[Any] = TypeAdapter(type_)
-        self._bare = type_ == Json
+        self._bare = type_ in (dict, Json)
 
     def read(self, row: Row, where: str) -> tuple[Any, Row]:
+        if self._bare:
+            return row, row
         value = _validated(self._adapter, row, where)
-        return value, row if self._bare else self._adapter.dump_python(value, by_alias=True)
+        return value, self._adapter.dump_python(value, by_alias=True)
 
     def part(self, name: str) -> Part:
         adapter = _adapter_of(self._type, name)
