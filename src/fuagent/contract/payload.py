@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -79,8 +80,16 @@ class Payload:
         return max((event["index"] for event in self.events if "index" in event), default=None)
 
 
-def read(data: bytes) -> Payload:
+_DIGITS = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE][-+]?[0-9]")
+"""Where a body may hold a number that 64 bits do not: of up to 15 digits all are safe."""
+
+
+def read(data: bytes, *, exact: bool = False) -> Payload:
     """Read a request body and hold it against the contract.
+
+    Args:
+        data: The body.
+        exact: Give a number that neither an integer nor a float of 64 bits holds as a Decimal, not rounded.
 
     Raises:
         PayloadError: it is not what the contract says; the text names the key and never a value.
@@ -89,6 +98,9 @@ def read(data: bytes) -> Payload:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise PayloadError(f"the body is not JSON: {clean(error.msg)} at character {error.pos}") from error
+    if exact and _DIGITS.search(data):
+        # Only what orjson has taken comes here, which is stricter than the standard library.
+        document = json.loads(data, parse_int=_whole, parse_float=_fraction)
     if not isinstance(document, dict):
         raise PayloadError("the body is not a JSON object")
     payload = Payload(
@@ -100,6 +112,16 @@ def read(data: bytes) -> Payload:
     )
     _verify(payload)
     return payload
+
+
+def _whole(digits: str) -> int | Decimal:
+    made = Decimal(digits)
+    return int(made) if -(2**63) <= made < 2**64 else made
+
+
+def _fraction(digits: str) -> float | Decimal:
+    rough, made = float(digits), Decimal(digits)
+    return rough if Decimal(repr(rough)) == made else made
 
 
 _NAMES = {str: "string", bool: "boolean", list: "array"}

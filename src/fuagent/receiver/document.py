@@ -15,7 +15,8 @@ from fastapi.security.base import SecurityBase as Scheme
 from fuagent.contract.spec import STATUS_FIELD
 from fuagent.model import INDEX_MAX
 from fuagent.receiver.access import Access
-from fuagent.receiver.service import Route
+from fuagent.receiver.rows import RowType
+from fuagent.receiver.service import Route, Tables
 
 Json = dict[str, Any]
 _INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
@@ -58,13 +59,41 @@ def servers(status_path: str) -> list[Json]:
 
 def ingest(routes: Sequence[Route]) -> Json:
     """The operation that takes batches of these routes, which share a path."""
-    items = [route.rows.schema() for route in routes]
+    return _ingest([route.rows.schema() for route in routes], {"enum": [route.task for route in routes]})
+
+
+def ingest_any(rows: RowType) -> Json:
+    """The operation that takes batches of such rows, whatever the task."""
+    return _ingest([rows.schema()], {})
+
+
+def per_table(told: Json, path: str, tables: Tables) -> Json:
+    """The document with a path for each table that is there, in place of its path that ends in ``{table}``.
+
+    The path with the placeholder stays for tables that are not there yet, as far as there may be any.
+    """
+    paths = dict(told["paths"])
+    general = paths.pop(path)
+    own = general["post"]
+    for table in tables.known():
+        route = tables.route(table)
+        if route is not None:
+            post = {**own, **ingest_any(route.rows), "operationId": f"ingest_{table}"}
+            paths[path.replace("{table}", table)] = {"post": post}
+    if tables.unknown is not None:
+        own = {**own, **ingest_any(tables.unknown)}
+        own["parameters"] = [_parameter("table", "path", required=True), *own["parameters"]]
+        paths[path] = {"post": own}
+    return {**told, "paths": paths}
+
+
+def _ingest(items: Sequence[Json], task: Json) -> Json:
     flags = {name: {"type": "boolean"} for name in ("is_snapshot_end", "snapshot_sync_suggested")}
     properties: Json = {
         "agent_id": {"type": "string"},
-        "task_id": {"type": "string", "enum": [route.task for route in routes]},
+        "task_id": {"type": "string", **task},
         **flags,
-        "events": {"type": "array", "items": items[0] if len(items) == 1 else {"anyOf": items}},
+        "events": {"type": "array", "items": items[0] if len(items) == 1 else {"anyOf": list(items)}},
     }
     body = {"type": "object", "properties": properties, "required": list(properties)}
     answer = {"type": "object", "properties": {"snapshot_needed": {"type": "boolean"}}}

@@ -34,11 +34,13 @@ from fuagent.errors import PayloadError
 from fuagent.receiver import body, document
 from fuagent.receiver.access import Access, Grant, Keys
 from fuagent.receiver.rows import RowType
-from fuagent.receiver.service import Answer, Route, Snapshots, receive, verify_agent
+from fuagent.receiver.service import Answer, Route, Snapshots, Tables, receive, verify_agent
 from fuagent.receiver.store import Store, Target
 
 MAX_BYTES = 16 * 1024 * 1024
 _LOG = logging.getLogger("fuagent.receiver")
+Find = Callable[[str], Route | None]
+"""The route of a task at one path."""
 _Taker = TypeVar("_Taker", bound=Callable[..., Any])
 
 
@@ -89,6 +91,7 @@ class Receiver:
         self._path = path
         self._status_path = status_path
         self._routes: dict[str, dict[str, Route]] = {}
+        self._tables: tuple[str, Tables] | None = None
         self._closed = self._access.has_keys or self._access.has_users
         if not self._closed and dependency is None:
             raise ValueError("nothing says who may send: give keys, users or a dependency")
@@ -137,6 +140,13 @@ class Receiver:
 
         return declare
 
+    def tables(self, tables: Tables, path: str = "/ingest/{table}") -> None:
+        """Take every task at ``path``, whose ``{table}`` alone says where its rows go.
+
+        There numbers come exactly as they were sent: as a Decimal where 64 bits do not hold one.
+        """
+        self._tables = path, tables
+
     @property
     def servers(self) -> list[dict[str, Any]]:
         """``servers`` for the document of your own application: ``FastAPI(servers=receiver.servers)``."""
@@ -155,6 +165,10 @@ class Receiver:
             made.add_api_route(
                 path, endpoint, methods=["POST"], response_model=None, operation_id=name, openapi_extra=told
             )
+        if self._tables is not None:
+            path, tables = self._tables
+            endpoint = self._ingest_into(tables)
+            made.add_api_route(path, endpoint, methods=["POST"], response_model=None, operation_id="ingest_table")
         made.add_api_route(
             self._status_path,
             self._status,
@@ -169,11 +183,25 @@ class Receiver:
         """The endpoints as an application, with its document at ``/openapi.json``."""
         made = FastAPI(title=title, servers=self.servers, docs_url=None, redoc_url=None)
         made.include_router(self.router())
+        if self._tables is not None:
+            path, tables = self._tables
+            general = made.openapi
+            # Tables come while it runs, so the document is made anew each time; only the rest of it is kept.
+            made.openapi = lambda: document.per_table(general(), path, tables)  # type: ignore[method-assign]
         return made
 
     def _ingest_at(self, routes: Mapping[str, Route]) -> Callable[[Request], Any]:
         async def ingest(request: Request) -> Response:
-            return await self._answered(request, lambda grant: self._take(request, grant, routes))
+            return await self._answered(request, lambda grant: self._take(request, grant, routes.get))
+
+        return ingest
+
+    def _ingest_into(self, tables: Tables) -> Callable[[Request], Any]:
+        async def ingest(request: Request) -> Response:
+            table = request.path_params["table"]
+            return await self._answered(
+                request, lambda grant: self._take(request, grant, lambda _task: tables.route(table), exact=True)
+            )
 
         return ingest
 
@@ -197,11 +225,11 @@ class Receiver:
         except Exception:
             return _refusal(500, "the request failed and nothing was stored", failed=True)
 
-    async def _take(self, request: Request, grant: Grant, routes: Mapping[str, Route]) -> Response:
+    async def _take(self, request: Request, grant: Grant, find: Find, *, exact: bool = False) -> Response:
         raw = await body.read(request.stream(), self._max_bytes)
         coding = request.headers.get("content-encoding", "")
         key = request.headers.get("idempotency-key", "")
-        done = await run_in_threadpool(self._receive, raw, coding, key, grant, routes)
+        done = await run_in_threadpool(self._receive, raw, coding, key, grant, find, exact=exact)
         if done.late:
             # Not 409, which says that the rows are at fault: the agent would cut the batch down. Not 200
             # either: whoever waits for this answer would believe rows stored that are not. Nobody should
@@ -209,13 +237,13 @@ class Receiver:
             raise _RefusedError(425, "a later batch of this sync has been stored; this one was not applied")
         return _json({"snapshot_needed": done.snapshot_needed})
 
-    def _receive(self, raw: bytes, coding: str, key: str, grant: Grant, routes: Mapping[str, Route]) -> Answer:
+    def _receive(self, raw: bytes, coding: str, key: str, grant: Grant, find: Find, *, exact: bool) -> Answer:
         """Unpack, read, find the task and apply; everything that takes time."""
-        batch = payload.read(body.unpack(raw, coding, self._max_bytes))
+        batch = payload.read(body.unpack(raw, coding, self._max_bytes), exact=exact)
         _verify_grant(grant, batch.task_id)
-        route = routes.get(batch.task_id)
+        route = find(batch.task_id)
         if route is None:
-            raise _RefusedError(404, "no such task is declared at this path")
+            raise _RefusedError(404, "no such task or table is declared at this path")
         return receive(self._store, route, batch, key)
 
     async def _tell(self, request: Request, grant: Grant) -> Response:
@@ -224,7 +252,7 @@ class Receiver:
             raise _RefusedError(400, "the query needs task_id and agent_id")
         _verify_grant(grant, task_id)
         verify_agent(agent_id)
-        known = any(task_id in routes for routes in self._routes.values())
+        known = self._tables is not None or any(task_id in routes for routes in self._routes.values())
         index = await run_in_threadpool(self._store.checkpoint, agent_id, task_id) if known else None
         if index is None:
             return _json({"error": "there is no checkpoint yet"}, 404)

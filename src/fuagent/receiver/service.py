@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from fuagent.contract.payload import Payload
 from fuagent.errors import PayloadError
@@ -53,15 +53,33 @@ class Changes(Generic[_Row]):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One task at one path."""
+    """One task at one path, or whatever task comes there."""
 
-    task: str
+    task: str | None
+    """None: every task."""
     target: Target
     rows: RowType
     take: Callable[[Changes[Any]], object] | None = None
     """Called inside the transaction once the rows are stored; what it raises undoes them."""
     sweep: bool = False
     snapshots: Snapshots = "ask"
+
+
+class Tables(Protocol):
+    """Routes that are found by the name of a table in the path, whatever task comes there."""
+
+    def route(self, table: str) -> Route | None:
+        """The route of a table; None: none goes by this name. It may block."""
+        ...
+
+    def known(self) -> Iterable[str]:
+        """The tables that are there by now, for the document. It may block."""
+        ...
+
+    @property
+    def unknown(self) -> RowType | None:
+        """What the rows of tables look like that are not there yet; None: there will be no others."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
