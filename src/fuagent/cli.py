@@ -14,7 +14,7 @@ from typing import Annotated, Any, Never
 
 import typer
 
-from fuagent import cli_author, cli_conformance, cli_operate
+from fuagent import cli_author, cli_conformance, cli_operate, cli_receive
 from fuagent.cli_frame import (
     EXIT_CODES,
     Commands,
@@ -240,4 +240,5 @@ def config_schema() -> None:
 cli_operate.add_to(application)
 cli_author.add_to(application)
 cli_conformance.add_to(application)
+cli_receive.add_to(application)
 application.add_typer(config_commands, name="config")

@@ -12,6 +12,8 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -30,12 +32,13 @@ _DURATION = re.compile(
 )
 
 
-def reader(column: Column[Any]) -> Reader:
+def reader(column: Column[Any], dialect: str = "") -> Reader:
     """What turns a JSON value into one for this column.
 
-    It raises PayloadError, with the column's name and never the value, where that cannot be done.
+    It raises PayloadError, with the column's name and never the value, where that cannot be done or where the
+    database (by SQLAlchemy's name for it) would round without a word.
     """
-    read = _reader(column.type)
+    read = _reader(column.type, dialect)
 
     def checked(value: Any) -> Any:
         if value is None:
@@ -48,7 +51,22 @@ def reader(column: Column[Any]) -> Reader:
     return checked
 
 
-def _reader(type_: TypeEngine[Any]) -> Reader:
+def schema(column: Column[Any]) -> dict[str, Any]:
+    """What :func:`reader` takes, as JSON Schema; nothing where it takes all."""
+    if isinstance(column.type, JSON):
+        return {}
+    try:
+        python = column.type.python_type
+    except NotImplementedError:
+        return {}
+    told = _SCHEMAS.get(python)
+    if told is None:
+        return {}
+    types, more = told
+    return {"type": [*types, "null"] if column.nullable else list(types), **more}
+
+
+def _reader(type_: TypeEngine[Any], dialect: str) -> Reader:
     if isinstance(type_, JSON):
         return lambda value: value
     if isinstance(type_, DateTime):
@@ -59,7 +77,29 @@ def _reader(type_: TypeEngine[Any]) -> Reader:
         python = type_.python_type
     except NotImplementedError:  # before SQLAlchemy 2.1, of a type of one database alone, which reads its own text
         return lambda value: value
+    if python is Decimal:
+        return partial(_decimal, scale=getattr(type_, "scale", None), is_float=dialect == "sqlite")
+    if python is float:
+        return partial(_float, finite=dialect not in {"", "postgresql"})
     return _READERS.get(python, lambda value: value)
+
+
+def _decimal(value: Any, *, scale: int | None, is_float: bool) -> Decimal:
+    """SQLite keeps a decimal as a float; the others round to the column's digits."""
+    made = Decimal(str(value))
+    if is_float and Decimal(repr(float(made))) != made:
+        raise ValueError(value)
+    if scale is not None and made.is_finite() and made != round(made, scale):
+        raise ValueError(value)
+    return made
+
+
+def _float(value: Any, *, finite: bool) -> float:
+    """No integer that a float does not hold, and where only PostgreSQL has words for them no NaN and infinity."""
+    made = float(value)
+    if (isinstance(value, int) and made != value) or (finite and not isfinite(made)):
+        raise ValueError(value)
+    return made
 
 
 def _moment(value: Any) -> datetime:
@@ -116,20 +156,40 @@ def _bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else b64decode(value, validate=True)
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """Text as it is, and the JSON text of anything else: a number's digits, say."""
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return value if isinstance(value, str) else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """A JSON value as text, with all digits of numbers that came as a Decimal."""
+    return orjson.dumps(value, default=_json_piece).decode()
+
+
+def _json_piece(value: Any) -> Any:
+    return orjson.Fragment(str(value)) if isinstance(value, Decimal) and value.is_finite() else str(value)
 
 
 _READERS: dict[type, Reader] = {
     bool: _boolean,
     int: _integer,
-    float: float,
-    Decimal: lambda value: Decimal(str(value)),
-    str: _text,
+    str: text,
     bytes: _bytes,
     date: _date,
     time: _time,
     timedelta: _duration,
     UUID: lambda value: value if isinstance(value, UUID) else UUID(str(value)),
+}
+
+_SCHEMAS: dict[type, tuple[tuple[str, ...], dict[str, str]]] = {
+    bool: (("boolean", "integer"), {}),
+    int: (("integer", "string"), {}),
+    float: (("number", "string"), {}),
+    Decimal: (("string", "number"), {}),
+    bytes: (("string",), {"contentEncoding": "base64"}),
+    date: (("string",), {"format": "date"}),
+    time: (("string",), {"format": "time"}),
+    datetime: (("string",), {}),
+    timedelta: (("string",), {"format": "duration"}),
+    UUID: (("string",), {}),
 }

@@ -2,7 +2,7 @@
 
 Rows go into tables that are declared here as :class:`sqlalchemy.Table`, checkpoints into a table
 beside them, both in one transaction. What arrives as JSON chooses among declared columns and never
-becomes a name in a statement.
+becomes a name in a statement, unless tables are to grow (:mod:`fuagent.receiver.growing`).
 
 The first statement of a transaction writes the row of its sync. On SQLite that takes the lock of the
 whole database before anything is read; elsewhere the row is then read ``FOR UPDATE``. So two batches
@@ -11,10 +11,11 @@ of one sync never run side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from hashlib import sha256
+from threading import Lock
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -29,6 +30,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     delete,
+    event,
     select,
     tuple_,
     update,
@@ -37,7 +39,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from fuagent.errors import PayloadError
-from fuagent.receiver import copying
+from fuagent.receiver import copying, growing, making
 from fuagent.receiver.columns import Reader, reader
 from fuagent.receiver.store import Key, Row, State, Target
 
@@ -52,7 +54,8 @@ class DatabaseStore:
     Args:
         engine: Made with ``create_engine``; with ``hide_parameters=True`` no row value gets into a log.
         tables: The table for each name that a task is declared with.
-        unknown: What happens to a property that no column has the name of.
+        unknown: What happens to a property that no column has the name of; ``add`` makes a column of it.
+        make: Make tables that are not among ``tables`` from their first rows; this asks for ``unknown="add"``.
         run_column: The text column that says in which snapshot a row came last, in tables that are swept.
         state_table: Where checkpoints go.
     """
@@ -64,12 +67,20 @@ class DatabaseStore:
         engine: Engine,
         tables: Mapping[str, Table],
         *,
-        unknown: Literal["ignore", "reject"] = "ignore",
+        unknown: Literal["ignore", "reject", "add"] = "ignore",
+        make: bool = False,
         run_column: str = "fuagent_run",
         state_table: str = "fuagent_state",
     ) -> None:
         self._engine = engine
-        self._tables = {name: _Known(table, run_column, reject=unknown == "reject") for name, table in tables.items()}
+        self._unknown = unknown
+        self._make = make
+        self._run_column = run_column
+        self._growing = Lock()
+        self._declared = dict(tables)
+        self._tables = {name: self._known(table, table) for name, table in tables.items()}
+        if engine.dialect.name in making.MYSQL:
+            event.listen(engine, "connect", _strict)
         self._state = Table(
             state_table,
             MetaData(),
@@ -93,10 +104,102 @@ class DatabaseStore:
 
     def check(self, target: Target, *, sweep: bool) -> None:
         """Hold a route against its table."""
-        known = self._tables.get(target.table)
-        if known is None:
+        known = self._tables.get(target.table) or (self._look(target.table) if self._make else None)
+        if known is None and not self._make:
             raise ValueError(f"there is no table {target.table} among the store's tables")
-        known.verify(target, sweep=sweep)
+        if known is not None:
+            known.verify(target, sweep=sweep, merges=self._engine.dialect.name in making.MYSQL)
+
+    def key(self, table: str) -> tuple[str, ...]:
+        """The primary key of a table, as its rows call it; empty where it is not there or has none."""
+        known = self._tables.get(table) or self._look(table)
+        return tuple(column.key for column in known.table.primary_key) if known else ()
+
+    def columns(self, table: str) -> tuple[Column[Any], ...]:
+        """The columns of a table that is there, but for the one of the run."""
+        known = self._tables.get(table) or self._look(table)
+        return tuple(one for one in known.table.columns if one.key != self._run_column) if known else ()
+
+    def grow(self, target: Target, rows: Sequence[Row | None]) -> None:
+        """Make the table and the columns that rows ask for, and widen those that are too narrow for them.
+
+        Raises:
+            PayloadError: a name or a value is none for a column, or there are too many.
+        """
+        if self._unknown != "add" or not any(rows):
+            return
+        known = self._tables.get(target.table)
+        if known is not None and not known.lacking(rows):
+            return
+        with self._growing:
+            self._grow(target, rows)
+
+    def _grow(self, target: Target, rows: Sequence[Row | None]) -> None:
+        known = self._look(target.table) or self._made(target, rows)
+        lacking = known.lacking(rows)
+        new = [name for name in lacking if name not in known.widths]
+        folds = making.folds_names(self._engine)
+        growing.verify_names(new, rows, taken=[*known.table.c.keys(), self._run_column], folds=folds)
+        making.add(self._engine, known.table, {name: growing.narrowest(lacking[name]) for name in new})
+        wider = {name: self._wider(known, name, lacking[name]) for name in lacking if name in known.widths}
+        making.widen(self._engine, known.table, wider)
+        self._look(target.table)
+
+    def _wider(self, known: _Known, name: str, widths: Collection[str]) -> str:
+        """What a column has to become."""
+        now = known.widths[name]
+        is_long = now == "integer" and "number" in widths and making.holds_long(self._engine, known.table, name)
+        wide = growing.narrowest({*widths, "long" if is_long else now})
+        if known.table.c[name].primary_key and not (now == "integer" and set(widths) <= {"integer", "long", "digits"}):
+            # "1" and 1 are two rows, and would become one.
+            raise PayloadError(f"column {name} is part of the key and does not take the value of a row")
+        return wide
+
+    def _made(self, target: Target, rows: Sequence[Row | None]) -> _Known:
+        if not self._make:
+            raise ValueError(f"there is no table {target.table} in the database: call create()")
+        there = making.names(self._engine)
+        if making.folds_names(self._engine) and target.table.casefold() in map(str.casefold, there):
+            raise PayloadError("the name of the table differs from that of another one in case alone")
+        if len(there) >= growing.MOST_TABLES:
+            raise PayloadError(f"the table is not there, and no more than {growing.MOST_TABLES} are made")
+        growing.verify_names(target.key, rows, taken=[self._run_column], folds=False)
+        widths = {
+            name: growing.narrowest(growing.width(row[name]) for row in rows if row is not None) for name in target.key
+        }
+        key = {name: wide if wide == "integer" else "text" for name, wide in widths.items()}
+        making.make(self._engine, target.table, key, self._run_column)
+        known = self._look(target.table)
+        if known is None:
+            raise RuntimeError("the table was made and is not there")
+        return known
+
+    def _look(self, name: str) -> _Known | None:
+        """The table as it is in the database by now, where others may have changed it.
+
+        Raises:
+            PayloadError: a table of this name is none that was made here.
+        """
+        declared = self._declared.get(name)
+        if declared is None:
+            found = making.find(self._engine, name)
+            if found is not None and self._run_column not in found.c:
+                raise PayloadError(f"table {name} was not made from rows: it has no column {self._run_column}")
+        else:
+            found = making.find_more(self._engine, declared)
+        if found is None:
+            return None
+        self._tables[name] = self._known(found, declared)
+        return self._tables[name]
+
+    def _known(self, table: Table, declared: Table | None) -> _Known:
+        widths = {
+            column.key: making.found_width(self._engine, column)
+            for column in table.columns
+            if (declared is None or column.key not in declared.c) and column.key != self._run_column
+        }
+        made = {name: wide for name, wide in widths.items() if wide is not None}
+        return _Known(table, self._run_column, self._engine.dialect.name, self._unknown, made)
 
     @contextmanager
     def transaction(self, agent_id: str, task_id: str) -> Iterator[DatabaseTransaction]:
@@ -158,6 +261,8 @@ class DatabaseTransaction:
 
     def remove(self, target: Target, keys: Iterable[Key]) -> None:
         """Delete by key."""
+        if target.table not in self._tables:  # it is made with its first row
+            return
         known = self._tables[target.table]
         columns = [known.table.c[name] for name in target.key]
         wanted = [known.key(target, key) for key in keys]
@@ -168,6 +273,8 @@ class DatabaseTransaction:
 
     def sweep(self, target: Target, run: str) -> None:
         """Delete what carries another run, or none."""
+        if target.table not in self._tables:
+            return
         known = self._tables[target.table]
         column = known.table.c[known.run_column]
         self.session.execute(delete(known.table).where(column.is_distinct_from(run)))
@@ -181,34 +288,77 @@ class DatabaseTransaction:
 class _Known:
     """A table, and what its columns take."""
 
-    def __init__(self, table: Table, run_column: str, *, reject: bool) -> None:
+    def __init__(self, table: Table, run_column: str, dialect: str, unknown: str, widths: Mapping[str, str]) -> None:
         self.table = table
         self.run_column = run_column
+        self.widths = widths
+        """Of columns that grow."""
         self._stamped = run_column in table.c
-        self._reject = reject
+        self._unknown = unknown
         self._readers: dict[str, Reader] = {
-            column.key: reader(column) for column in table.columns if column.key != run_column
+            column.key: growing.reader(column.key, widths[column.key])
+            if column.key in widths
+            else reader(column, dialect)
+            for column in table.columns
+            if column.key != run_column
+        }
+        self._settled = {name for name in self._readers if widths.get(name, "text") in growing.SETTLED}
+
+    def lacking(self, rows: Sequence[Row | None]) -> dict[str, set[str]]:
+        """Properties that need a column, or a wider one, each with the widths of its values."""
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            for name, value in (row or {}).items():
+                if name not in self._settled and value is not None:
+                    found.setdefault(name, set()).add(growing.width(value))
+        holds = growing.HOLDS
+        return {
+            name: values
+            for name, values in found.items()
+            if name not in self.widths or not values <= holds[self.widths[name]]
         }
 
-    def verify(self, target: Target, *, sweep: bool) -> None:
+    def verify(self, target: Target, *, sweep: bool, merges: bool) -> None:
         missing = [name for name in target.key if name not in self._readers]
         if missing:
             raise ValueError(f"table {target.table} has no column {', '.join(missing)}, which is to be part of the key")
-        unique = {frozenset(column.key for column in self.table.primary_key)}
-        unique |= {
-            frozenset(column.key for column in rule.columns)
-            for rule in self.table.constraints
-            if isinstance(rule, UniqueConstraint)
-        }
+        unique = self._unique()
         if frozenset(target.key) not in unique:
             raise ValueError(f"{', '.join(target.key)} is neither primary key nor unique in table {target.table}")
         if sweep and not self._stamped:
             raise ValueError(f"table {target.table} has no text column {self.run_column}, which sweep needs")
 
+        if merges:
+            self._verify_merging(target, unique - {frozenset(target.key)})
+
+    def _unique(self) -> set[frozenset[str]]:
+        columns = [rule.columns for rule in self.table.constraints if isinstance(rule, UniqueConstraint)]
+        columns += [index.columns for index in self.table.indexes if index.unique]
+        named = [self.table.primary_key.columns, *columns]
+        return {frozenset(column.key for column in one) for one in named} - {frozenset()}
+
+    def _verify_merging(self, target: Target, others: Collection[frozenset[str]]) -> None:
+        """Refuse what would let one row silently take the place of another on MySQL and MariaDB."""
+        if others:
+            raise ValueError(
+                f"table {target.table} has a second unique key ({', '.join(sorted(next(iter(others))))}): MySQL and "
+                "MariaDB update whatever row meets any of them, which may be another one. Make it an ordinary index"
+            )
+        loose = [one for one in target.key if isinstance(self.table.c[one].type, String)]
+        loose = [one for one in loose if self.table.c[one].type.collation is None]  # type: ignore[attr-defined]
+        if loose:
+            raise ValueError(
+                f"the key {', '.join(loose)} of table {target.table} is text without a collation: those that MySQL and "
+                'MariaDB take by themselves hold "a" and "A" for the same row. Name one: utf8mb4_0900_bin (MySQL) or '
+                "utf8mb4_nopad_bin (MariaDB) tells all texts apart"
+            )
+
     def values(self, row: Row, run: str) -> dict[str, Any]:
         """A row's values by column, in the order of the table's columns."""
-        if self._reject and not row.keys() <= self._readers.keys():
+        if self._unknown == "reject" and not row.keys() <= self._readers.keys():
             raise PayloadError(f"a row has a property that table {self.table.name} has no column for")
+        if self._unknown == "add" and any(row[name] is not None for name in row.keys() - self._readers.keys()):
+            raise RuntimeError(f"table {self.table.name} has changed since this batch was looked at")
         made = {name: read(row[name]) for name, read in self._readers.items() if name in row}
         return {**made, self.run_column: run} if self._stamped else made
 
@@ -227,6 +377,12 @@ def _upsert(connection: Connection, table: Table, key: Sequence[str], others: Se
     if not others:
         return made.on_conflict_do_nothing(index_elements=unique)
     return made.on_conflict_do_update(index_elements=unique, set_={name: made.excluded[name] for name in others})
+
+
+def _strict(connection: Any, _record: object) -> None:
+    """Otherwise MySQL cuts a text to its column, and a number to its range, and stores that."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
 
 
 def _id(agent_id: str, task_id: str) -> str:

@@ -75,11 +75,9 @@ def per_table(told: Json, path: str, tables: Tables) -> Json:
     paths = dict(told["paths"])
     general = paths.pop(path)
     own = general["post"]
-    for table in tables.known():
-        route = tables.route(table)
-        if route is not None:
-            post = {**own, **ingest_any(route.rows), "operationId": f"ingest_{table}"}
-            paths[path.replace("{table}", table)] = {"post": post}
+    for table, rows in tables.known():
+        post = {**own, **ingest_any(rows), "operationId": f"ingest_{table}"}
+        paths[path.replace("{table}", table)] = {"post": post}
     if tables.unknown is not None:
         own = {**own, **ingest_any(tables.unknown)}
         own["parameters"] = [_parameter("table", "path", required=True), *own["parameters"]]

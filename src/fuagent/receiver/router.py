@@ -34,7 +34,7 @@ from fuagent.errors import PayloadError
 from fuagent.receiver import body, document
 from fuagent.receiver.access import Access, Grant, Keys
 from fuagent.receiver.rows import RowType
-from fuagent.receiver.service import Answer, Route, Snapshots, Tables, receive, verify_agent
+from fuagent.receiver.service import Answer, NoRouteError, Route, Snapshots, Tables, receive, verify_agent
 from fuagent.receiver.store import Store, Target
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -241,9 +241,12 @@ class Receiver:
         """Unpack, read, find the task and apply; everything that takes time."""
         batch = payload.read(body.unpack(raw, coding, self._max_bytes), exact=exact)
         _verify_grant(grant, batch.task_id)
-        route = find(batch.task_id)
+        try:
+            route = find(batch.task_id)
+        except NoRouteError as error:
+            raise _RefusedError(404, str(error)) from None
         if route is None:
-            raise _RefusedError(404, "no such task or table is declared at this path")
+            raise _RefusedError(404, "no such task is declared at this path")
         return receive(self._store, route, batch, key)
 
     async def _tell(self, request: Request, grant: Grant) -> Response:

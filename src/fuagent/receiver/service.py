@@ -27,7 +27,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from fuagent.contract.payload import Payload
 from fuagent.errors import PayloadError
 from fuagent.receiver.rows import Event, RowType
-from fuagent.receiver.store import Key, State, Store, Target, Transaction
+from fuagent.receiver.store import Growing, Key, State, Store, Target, Transaction
 
 Snapshots = Literal["ask", "never"]
 LONGEST_ID = 200
@@ -65,15 +65,23 @@ class Route:
     snapshots: Snapshots = "ask"
 
 
+class NoRouteError(Exception):
+    """There is no place for the rows of this path; the text says why, for the sender."""
+
+
 class Tables(Protocol):
     """Routes that are found by the name of a table in the path, whatever task comes there."""
 
-    def route(self, table: str) -> Route | None:
-        """The route of a table; None: none goes by this name. It may block."""
+    def route(self, table: str) -> Route:
+        """The route of a table. It may block.
+
+        Raises:
+            NoRouteError: no table goes by this name.
+        """
         ...
 
-    def known(self) -> Iterable[str]:
-        """The tables that are there by now, for the document. It may block."""
+    def known(self) -> Iterable[tuple[str, RowType]]:
+        """The tables that are there by now and their rows, for the document."""
         ...
 
     @property
@@ -135,6 +143,8 @@ def receive(store: Store, route: Route, payload: Payload, key: str = "") -> Answ
     verify_agent(payload.agent_id)
     events = [route.rows.read(number, event) for number, event in enumerate(payload.events)]
     now = BatchKey.read(key)
+    if isinstance(store, Growing):
+        store.grow(route.target, [event.row for event in events])
     with store.transaction(payload.agent_id, payload.task_id) as transaction:
         last = BatchKey.read(transaction.state.key)
         if now and last and now.start == last.start and now <= last:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Key = tuple[Any, ...]
 """The values of the key's columns, in the order of :attr:`Target.key`."""
@@ -71,6 +71,19 @@ class Transaction(Protocol):
 
     def save(self, state: State) -> None:
         """Replace the state."""
+        ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """What a store may have besides: tables that grow with their rows."""
+
+    def grow(self, target: Target, rows: Sequence[Row | None]) -> None:
+        """Called before the transaction of a batch, with its events in their order; None stands for a delete.
+
+        Raises:
+            PayloadError: the rows have what no table can grow to.
+        """
         ...
 
 

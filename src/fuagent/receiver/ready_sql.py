@@ -1,0 +1,101 @@
+"""The tables of a file of SQL, such as ``fuagent schema ... --sql`` writes: read, made where they are not there.
+
+Nothing but ``CREATE TABLE`` is taken from it, so that a file cannot do more than it seems to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from sqlalchemy import Engine, String, Table
+
+from fuagent.receiver import making
+
+_PIECE = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|;|[^-'\"`;]+|.", re.DOTALL)
+_CREATE = re.compile(r"CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\"(?:[^\"]|\"\")+\"|`[^`]+`|\w+)\s*\(", re.IGNORECASE)
+_CHECKPOINT = "fuagent_checkpoint"
+"""For services that keep the checkpoint by themselves; the receiver has a table of its own."""
+_EXACT_COLLATION = re.compile(r"binary|\w+_nopad_bin|utf8mb4_0900_bin")
+
+
+def statements(script: str) -> Iterator[tuple[str, str]]:
+    """The name of each table and the statement that makes it.
+
+    Raises:
+        ValueError: there is something else, or nothing.
+    """
+    count = 0
+    for statement in _split(script):
+        match = _CREATE.match(statement)
+        if match is None:
+            raise ValueError(f"statement {count + 1} is no CREATE TABLE")
+        count += 1
+        name = match[1]
+        name = name[1:-1].replace('""', '"') if name[0] in '"`' else name
+        if name != _CHECKPOINT:
+            yield name, statement
+    if not count:
+        raise ValueError("there is no CREATE TABLE")
+
+
+def _split(script: str) -> Iterator[str]:
+    pieces: list[str] = []
+    for piece in (*_PIECE.findall(script), ";"):
+        if piece == ";":
+            if statement := "".join(pieces).strip():
+                yield statement
+            pieces = []
+        elif not piece.startswith("--"):
+            pieces.append(piece)
+
+
+def tables(engine: Engine, script: str, *, run_column: str | None) -> dict[str, Table]:
+    """The tables of a script as they are in the database, made if they are not there yet.
+
+    Args:
+        engine: The database.
+        script: Statements of SQL.
+        run_column: A column that each of them is given if it has none; None: they need none.
+
+    Raises:
+        ValueError: the script has no tables, or a table cannot tell its rows apart.
+    """
+    found = {}
+    for name, statement in list(statements(script)):
+        there = _made(engine, name, statement)
+        if run_column and run_column not in there.c:
+            making.add_column(engine, there, run_column, String(making.RUN_LENGTH))
+            there = _found(engine, there.name)
+        if engine.dialect.name in making.MYSQL:
+            _verify_collations(there)
+        found[str(there.name)] = there
+    return found
+
+
+def _made(engine: Engine, name: str, statement: str) -> Table:
+    there = making.find(engine, name) or making.find(engine, name.lower())
+    if there is None:
+        making.run(engine, statement)
+        there = making.find(engine, name) or _found(engine, name.lower())
+        if engine.dialect.name in making.MYSQL:
+            making.tell_keys_apart(engine, there)
+            there = _found(engine, there.name)
+    return there
+
+
+def _found(engine: Engine, name: str) -> Table:
+    found = making.find(engine, name)
+    if found is None:
+        raise ValueError(f"the database has no table {name} although its statement was run: does it fold the name?")
+    return found
+
+
+def _verify_collations(table: Table) -> None:
+    for column in table.primary_key:
+        collation = getattr(column.type, "collation", None)
+        if isinstance(column.type, String) and collation and not _EXACT_COLLATION.fullmatch(collation):
+            raise ValueError(
+                f"the key {column.name} of table {table.name} has the collation {collation}, which holds different texts "
+                "for the same row; give it utf8mb4_0900_bin (MySQL) or utf8mb4_nopad_bin (MariaDB)"
+            )
