@@ -18,13 +18,15 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import JSON, Column, DateTime
+from sqlalchemy import JSON, Column, DateTime, Time
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from fuagent.errors import PayloadError
 
 Reader = Callable[[Any], Any]
+
+_TOO_FINE = re.compile(r"[.,][0-9]{6,}[1-9]")
 
 _DURATION = re.compile(
     r"(?P<sign>-)?P(?:(?P<days>-?\d+)D)?"
@@ -70,7 +72,9 @@ def _reader(type_: TypeEngine[Any], dialect: str) -> Reader:
     if isinstance(type_, JSON):
         return lambda value: value
     if isinstance(type_, DateTime):
-        return _aware if type_.timezone else _naive
+        return partial(_cut, _aware if type_.timezone else _naive, _fraction_digits(type_, dialect))
+    if isinstance(type_, Time):
+        return partial(_cut, _time, _fraction_digits(type_, dialect))
     if isinstance(type_, mysql.SET):
         return lambda value: value if isinstance(value, str) else ",".join(value)
     try:
@@ -98,6 +102,20 @@ def _float(value: Any, *, finite: bool) -> float:
     """No integer that a float does not hold, and where only PostgreSQL has words for them no NaN and infinity."""
     made = float(value)
     if (isinstance(value, int) and made != value) or (finite and not isfinite(made)):
+        raise ValueError(value)
+    return made
+
+
+def _fraction_digits(type_: TypeEngine[Any], dialect: str) -> int:
+    """Digits of a second that a column keeps; on MySQL none unless it says so."""
+    told = getattr(type_, "fsp", None) or getattr(type_, "precision", None)
+    return told if told is not None else 0 if dialect in {"mysql", "mariadb"} else 6
+
+
+def _cut(read: Callable[[Any], Any], digits: int, value: Any) -> Any:
+    """A moment or time, unless the database would round it; Python itself cuts what is finer than a microsecond."""
+    made = read(value)
+    if made.microsecond % 10 ** (6 - digits) or (isinstance(value, str) and _TOO_FINE.search(value)):
         raise ValueError(value)
     return made
 
@@ -158,6 +176,8 @@ def _bytes(value: Any) -> bytes:
 
 def text(value: Any) -> str:
     """Text as it is, and the JSON text of anything else: a number's digits, say."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value if isinstance(value, str) else json_text(value)
 
 
@@ -176,7 +196,6 @@ _READERS: dict[type, Reader] = {
     str: text,
     bytes: _bytes,
     date: _date,
-    time: _time,
     timedelta: _duration,
     UUID: lambda value: value if isinstance(value, UUID) else UUID(str(value)),
 }

@@ -81,6 +81,7 @@ class DatabaseStore:
         self._tables = {name: self._known(table, table) for name, table in tables.items()}
         if engine.dialect.name in making.MYSQL:
             event.listen(engine, "connect", _strict)
+            engine.dispose()  # the connections made before are not strict
         self._state = Table(
             state_table,
             MetaData(),

@@ -128,7 +128,10 @@ class ReadyTables:
                 "a table that is made from rows has a name of letters, digits and _, up to 63 bytes, "
                 f"which does not begin with {', '.join(_RESERVED)}"
             )
-        made = self._route(table)
+        try:
+            made = self._route(table)
+        except ValueError as error:
+            raise NoRouteError(str(error)) from None
         with self._lock:
             # Only of tables that are there: names come from outside, and could come without end.
             if self.store.key(table):

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator
 
 from sqlalchemy import Engine, String, Table
+from sqlalchemy.exc import DBAPIError
 
+from fuagent.contract.text import clean
 from fuagent.receiver import making
 
 _PIECE = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|;|[^-'\"`;]+|.", re.DOTALL)
@@ -76,7 +78,10 @@ def tables(engine: Engine, script: str, *, run_column: str | None) -> dict[str, 
 def _made(engine: Engine, name: str, statement: str) -> Table:
     there = making.find(engine, name) or making.find(engine, name.lower())
     if there is None:
-        making.run(engine, statement)
+        try:
+            making.run(engine, statement)
+        except DBAPIError as error:
+            raise ValueError(f"the database does not make table {name}: {clean(str(error.orig), 300)}") from None
         there = making.find(engine, name) or _found(engine, name.lower())
         if engine.dialect.name in making.MYSQL:
             making.tell_keys_apart(engine, there)
