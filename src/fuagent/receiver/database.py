@@ -111,6 +111,10 @@ class DatabaseStore:
         if known is not None:
             known.verify(target, sweep=sweep, merges=self._engine.dialect.name in making.MYSQL)
 
+    def names(self) -> list[str]:
+        """The tables that were declared, made or looked at so far, in order."""
+        return sorted(self._tables)
+
     def key(self, table: str) -> tuple[str, ...]:
         """The primary key of a table, as its rows call it; empty where it is not there or has none."""
         known = self._tables.get(table) or self._look(table)
@@ -346,7 +350,7 @@ class _Known:
                 "MariaDB update whatever row meets any of them, which may be another one. Make it an ordinary index"
             )
         loose = [one for one in target.key if isinstance(self.table.c[one].type, String)]
-        loose = [one for one in loose if self.table.c[one].type.collation is None]  # type: ignore[attr-defined]
+        loose = [one for one in loose if making.collation(self.table.c[one]) is None]
         if loose:
             raise ValueError(
                 f"the key {', '.join(loose)} of table {target.table} is text without a collation: those that MySQL and "

@@ -175,6 +175,14 @@ def key_text(engine: Engine) -> mysql.VARCHAR:
     return mysql.VARCHAR(KEY_LENGTH, charset="utf8mb4", collation=collation)
 
 
+def collation(column: Column[Any]) -> str | None:
+    """The collation of a text, its own or its table's; None where neither says."""
+    own = getattr(column.type, "collation", None)
+    return own or next(
+        (column.table.kwargs[f"{name}_collate"] for name in MYSQL if f"{name}_collate" in column.table.kwargs), None
+    )
+
+
 def _spell_booleans(engine: Engine, table: Table, quoted: str) -> None:
     spelled = f"CASE {quoted} WHEN '1' THEN 'true' WHEN '0' THEN 'false' ELSE {quoted} END"
     _run(engine, f"UPDATE {_named(engine, table)} SET {quoted} = {spelled}")  # noqa: S608 - quoted names

@@ -93,9 +93,11 @@ class ReadyTables:
         if self._made and unknown != "add":
             raise ValueError("tables that are made from rows grow with them: --unknown says something else")
         run_column = RUN_COLUMN if settings.sweep else None
-        declared = ready_sql.tables(engine, settings.schema, run_column=run_column) if settings.schema else {}
-        if unread := settings.keys.keys() - declared.keys() if not self._made else ():
-            raise ValueError(f"the schema has no table {', '.join(sorted(unread))}")
+        declared = {}
+        if settings.schema is not None:
+            declared = ready_sql.tables(engine, settings.schema, run_column=run_column)
+            if unread := settings.keys.keys() - declared.keys():
+                raise ValueError(f"the schema has no table {', '.join(sorted(unread))}")
         self.store = DatabaseStore(engine, declared, unknown=unknown, make=self._made)
         self.store.create()
         self._closed = unknown == "reject"
@@ -153,8 +155,7 @@ class ReadyTables:
 
     def known(self) -> Sequence[tuple[str, RowType]]:
         """The tables that are there, by name."""
-        with self._lock:
-            return [(name, self._routes[name].rows) for name in sorted(self._routes)]
+        return [(name, self.route(name).rows) for name in self.store.names()]
 
     @property
     def unknown(self) -> RowType | None:

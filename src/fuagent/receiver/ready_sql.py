@@ -68,7 +68,7 @@ def tables(engine: Engine, script: str, *, run_column: str | None) -> dict[str, 
         there = _made(engine, name, statement)
         if run_column and run_column not in there.c:
             making.add_column(engine, there, run_column, String(making.RUN_LENGTH))
-            there = _found(engine, there.name)
+            there = _again(engine, there)
         if engine.dialect.name in making.MYSQL:
             _verify_collations(there)
         found[str(there.name)] = there
@@ -76,30 +76,39 @@ def tables(engine: Engine, script: str, *, run_column: str | None) -> dict[str, 
 
 
 def _made(engine: Engine, name: str, statement: str) -> Table:
-    there = making.find(engine, name) or making.find(engine, name.lower())
+    there = _there(engine, name)
     if there is None:
         try:
             making.run(engine, statement)
         except DBAPIError as error:
             raise ValueError(f"the database does not make table {name}: {clean(str(error.orig), 300)}") from None
-        there = making.find(engine, name) or _found(engine, name.lower())
+        there = _there(engine, name)
+        if there is None:
+            raise ValueError(f"the database has made table {name} under another name: write it in small letters")
         if engine.dialect.name in making.MYSQL:
             making.tell_keys_apart(engine, there)
-            there = _found(engine, there.name)
+            return _again(engine, there)
     return there
 
 
-def _found(engine: Engine, name: str) -> Table:
+def _there(engine: Engine, name: str) -> Table | None:
+    """PostgreSQL takes a name without quotes as small letters."""
     found = making.find(engine, name)
+    return making.find(engine, name.lower()) if found is None else found
+
+
+def _again(engine: Engine, table: Table) -> Table:
+    """A table that has just been changed."""
+    found = making.find(engine, table.name)
     if found is None:
-        raise ValueError(f"the database has no table {name} although its statement was run: does it fold the name?")
+        raise ValueError(f"table {table.name} was taken away by somebody else")
     return found
 
 
 def _verify_collations(table: Table) -> None:
     for column in table.primary_key:
-        collation = getattr(column.type, "collation", None)
-        if isinstance(column.type, String) and collation and not _EXACT_COLLATION.fullmatch(collation):
+        collation = making.collation(column)
+        if collation and not _EXACT_COLLATION.fullmatch(collation):
             raise ValueError(
                 f"the key {column.name} of table {table.name} has the collation {collation}, which holds different texts "
                 "for the same row; give it utf8mb4_0900_bin (MySQL) or utf8mb4_nopad_bin (MariaDB)"
