@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from decimal import Decimal
@@ -289,6 +293,30 @@ async def test_a_term_lets_a_batch_under_way_finish(tmp_path: Path, postgres_dat
     source.close()
 
 
+@pytest.mark.parametrize("options", [(), ("--deletes", "--sweep")], ids=str)
+async def test_the_judge_finds_nothing(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Every probe of `fuagent conformance` passes."""
+    async with Copy(tmp_path, f"sqlite:///{tmp_path}/copy.db", *options) as copy:
+        judge = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-m",
+                "fuagent",
+                "conformance",
+                f"{copy.origin}/openapi.json",
+                "--key",
+                "env:SERVICE_KEY",
+            ),
+            *("--batch-endpoint", "/ingest/orders", "--rows", "500"),
+            stdout=asyncio.subprocess.PIPE,
+            env=copy.env,
+        )
+        out, _ = await judge.communicate()
+
+    assert judge.returncode == 0, out.decode()
+    assert "none failed, 0 skipped: the contract is kept." in out.decode()
+
+
 @pytest.mark.parametrize(
     ("options", "env", "text", "code"),
     [
@@ -315,3 +343,14 @@ async def test_what_cannot_be_run_is_said(tmp_path: Path, options, env, text, co
     assert text in copy.text()
     assert "s3cret" not in copy.text()
     assert "Traceback" not in copy.text()
+
+
+def test_without_its_libraries_the_command_says_what_to_install() -> None:
+    """One error with the fix; every other command goes on as before."""
+    code = "import sys; sys.modules['uvicorn'] = None; sys.argv = ['fuagent', *sys.argv[1:]]; from fuagent import cli; cli.main()"
+    command = [sys.executable, "-c", code, "receive", "--database", "sqlite:///x.db"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"SERVICE_KEY": KEY})
+
+    assert ended.returncode == 5
+    assert "pip install 'fuagent[receiver]'" in ended.stderr
+    assert "uvicorn" in ended.stderr

@@ -373,6 +373,7 @@ def test_mysql_is_made_strict(database):
     short = sa.Table(
         "short", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(3))
     )
+    engine.connect().close()  # a connection of before, which waits to be used again
     store = DatabaseStore(engine, {"short": short})
     store.create()
     with pytest.raises(PayloadError, match="the database refuses a row"):
