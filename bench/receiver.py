@@ -178,9 +178,12 @@ def copy(server: Callable[[], AbstractContextManager[Orders]], target: str) -> l
     with server() as orders, databases() as database:
         for number in range(ROUNDS):
             orders.create()
-            with tempfile.TemporaryDirectory() as folder, served(database(f"copy{number}")[0], "dict") as (
-                process,
-                origin,
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                served(database(f"copy{number}")[0], "dict") as (
+                    process,
+                    origin,
+                ),
             ):
                 start, started = timed(Path(folder), orders.source, origin)
                 before = cpu(process.pid)

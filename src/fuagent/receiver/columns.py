@@ -9,7 +9,8 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -24,9 +25,35 @@ from sqlalchemy.types import TypeEngine
 
 from fuagent.errors import PayloadError
 
-Reader = Callable[[Any], Any]
+_NONE = type(None)
+_PASSING: dict[type, frozenset[type]] = {
+    bool: frozenset({bool, _NONE}),
+    int: frozenset({int, _NONE}),
+    str: frozenset({str, _NONE}),
+}
+"""Types of values that stay what they are, by the type of the column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What turns JSON values into those of one column, one by one or all of a column's at once."""
+
+    one: Callable[[Any], Any]
+    passing: frozenset[type] = frozenset()
+    """Types of values that ``one`` gives back as they are."""
+
+    def __call__(self, value: Any) -> Any:
+        """One value."""
+        return self.one(value)
+
+    def column(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Many; most columns have only values that stay what they are, which is seen without a call for each."""
+        return values if self.passing.issuperset(map(type, values)) else [self.one(value) for value in values]
+
 
 _TOO_FINE = re.compile(r"[.,][0-9]{6,}[1-9]")
+_MOMENT, _TIME = len("20260131T120000.000000"), len("120000.000000")
+"""Characters of the shortest texts with microseconds (ISO 8601 may leave its marks out)."""
 
 _DURATION = re.compile(
     r"(?P<sign>-)?P(?:(?P<days>-?\d+)D)?"
@@ -50,47 +77,55 @@ def reader(column: Column[Any], dialect: str = "") -> Reader:
         except (ValueError, TypeError, ArithmeticError, binascii.Error):
             raise PayloadError(f"column {column.name} does not take the value of a row") from None
 
-    return checked
+    return Reader(checked, _PASSING.get(_python_type(column.type) or _NONE, frozenset()))
+
+
+def _python_type(type_: TypeEngine[Any]) -> type | None:
+    """What values of a type are in Python, where that is known."""
+    try:
+        return None if isinstance(type_, JSON) else type_.python_type
+    except NotImplementedError:  # before SQLAlchemy 2.1, of a type of one database alone, which reads its own text
+        return None
 
 
 def schema(column: Column[Any]) -> dict[str, Any]:
     """What :func:`reader` takes, as JSON Schema; nothing where it takes all."""
-    if isinstance(column.type, JSON):
-        return {}
-    try:
-        python = column.type.python_type
-    except NotImplementedError:
-        return {}
-    told = _SCHEMAS.get(python)
+    told = _SCHEMAS.get(_python_type(column.type) or _NONE)
     if told is None:
         return {}
     types, more = told
     return {"type": [*types, "null"] if column.nullable else list(types), **more}
 
 
-def _reader(type_: TypeEngine[Any], dialect: str) -> Reader:
-    if isinstance(type_, JSON):
-        return lambda value: value
+def _reader(type_: TypeEngine[Any], dialect: str) -> Callable[[Any], Any]:
     if isinstance(type_, DateTime):
-        return partial(_cut, _aware if type_.timezone else _naive, _fraction_digits(type_, dialect))
+        is_aware = type_.timezone and dialect != "sqlite"  # which keeps no zone with a moment
+        return partial(_cut, _aware if is_aware else _naive, _fraction_digits(type_, dialect), _MOMENT)
     if isinstance(type_, Time):
-        return partial(_cut, _time, _fraction_digits(type_, dialect))
+        return partial(_cut, _time, _fraction_digits(type_, dialect), _TIME)
     if isinstance(type_, mysql.SET):
         return lambda value: value if isinstance(value, str) else ",".join(value)
-    try:
-        python = type_.python_type
-    except NotImplementedError:  # before SQLAlchemy 2.1, of a type of one database alone, which reads its own text
-        return lambda value: value
+    python = _python_type(type_) or _NONE
     if python is Decimal:
-        return partial(_decimal, scale=getattr(type_, "scale", None), is_float=dialect == "sqlite")
+        scale: int | None = getattr(type_, "scale", None)
+        return partial(_decimal, _plain(scale), scale=scale, is_float=dialect == "sqlite")
     if python is float:
         return partial(_float, finite=dialect not in {"", "postgresql"})
     return _READERS.get(python, lambda value: value)
 
 
-def _decimal(value: Any, *, scale: int | None, is_float: bool) -> Decimal:
+def _plain(scale: int | None) -> re.Pattern[str]:
+    """Texts of so few digits that neither a column of this scale nor a float rounds them: nearly all that come."""
+    digits = 6 if scale is None else min(scale, 6)
+    return re.compile(r"-?[0-9]{1,9}" + (rf"(?:\.[0-9]{{1,{digits}}})?" if digits > 0 else ""))
+
+
+def _decimal(plain: re.Pattern[str], value: Any, *, scale: int | None, is_float: bool) -> Decimal:
     """SQLite keeps a decimal as a float; the others round to the column's digits."""
-    made = Decimal(str(value))
+    text = str(value)
+    made = Decimal(text)
+    if plain.fullmatch(text):
+        return made
     if is_float and Decimal(repr(float(made))) != made:
         raise ValueError(value)
     if scale is not None and made.is_finite() and made != round(made, scale):
@@ -112,10 +147,14 @@ def _fraction_digits(type_: TypeEngine[Any], dialect: str) -> int:
     return told if told is not None else 0 if dialect in {"mysql", "mariadb"} else 6
 
 
-def _cut(read: Callable[[Any], Any], digits: int, value: Any) -> Any:
-    """A moment or time, unless the database would round it; Python itself cuts what is finer than a microsecond."""
+def _cut(read: Callable[[Any], Any], digits: int, safe: int, value: Any) -> Any:
+    """A moment or time, unless the database would round it; Python itself cuts what is finer than a microsecond.
+
+    A text of up to ``safe`` characters cannot be that fine.
+    """
     made = read(value)
-    if made.microsecond % 10 ** (6 - digits) or (isinstance(value, str) and _TOO_FINE.search(value)):
+    is_fine = isinstance(value, str) and len(value) > safe and _TOO_FINE.search(value)
+    if is_fine or made.microsecond % 10 ** (6 - digits):
         raise ValueError(value)
     return made
 
@@ -131,7 +170,10 @@ def _aware(value: Any) -> datetime:
 
 def _naive(value: Any) -> datetime:
     """A moment with a zone becomes UTC, since the column cannot say which zone it is in."""
-    moment = _moment(value)
+    is_utc = isinstance(value, str) and value.endswith("Z")
+    moment = _moment(value[:-1] if is_utc else value)  # in half the time
+    if moment.tzinfo and is_utc:
+        raise ValueError(value)
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
@@ -190,7 +232,7 @@ def _json_piece(value: Any) -> Any:
     return orjson.Fragment(str(value)) if isinstance(value, Decimal) and value.is_finite() else str(value)
 
 
-_READERS: dict[type, Reader] = {
+_READERS: dict[type, Callable[[Any], Any]] = {
     bool: _boolean,
     int: _integer,
     str: text,

@@ -6,12 +6,11 @@ https://www.postgresql.org/docs/current/sql-copy.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, column, select, text
+from sqlalchemy import Connection, Insert, Table, column, select
 from sqlalchemy import table as named
-from sqlalchemy.dialects.postgresql import Insert
 
 from fuagent.errors import PayloadError
 
@@ -25,40 +24,34 @@ def is_worth_it(connection: Connection, rows: Sequence[object]) -> bool:
     return connection.dialect.driver == "psycopg" and len(rows) >= FEWEST
 
 
-def upsert(connection: Connection, table: Table, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+def upsert(
+    connection: Connection, table: Table, statement: Insert, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
     """Run ``statement``, an INSERT into ``table``, with many rows.
 
     Args:
-        rows: Values by column, the same columns in each.
+        names: The columns.
+        rows: Their values as the driver takes them.
 
     Raises:
-        PayloadError: a value does not fit its column.
+        PayloadError: the database refuses a row.
     """
-    names = list(rows[0])
     quote = connection.dialect.identifier_preparer
     columns = ", ".join(quote.quote(table.c[name].name) for name in names)
     shape = f"SELECT {columns} FROM {quote.format_table(table)}"  # noqa: S608 - names that were declared, quoted
-    connection.execute(text(f"CREATE TEMPORARY TABLE {_NAME} ON COMMIT DROP AS {shape} WITH NO DATA"))
-    _copy(connection, table, f"COPY {_NAME} ({columns}) FROM STDIN", names, rows)
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {_NAME} ON COMMIT DROP AS {shape} WITH NO DATA")
+    _copy(connection, f"COPY {_NAME} ({columns}) FROM STDIN", rows)
     copied = named(_NAME, *(column(table.c[name].name) for name in names))
-    connection.execute(statement.from_select(names, select(*copied.c)))
-    connection.execute(text(f"DROP TABLE {_NAME}"))
+    connection.execute(statement.from_select(list(names), select(*copied.c)))
+    connection.exec_driver_sql(f"DROP TABLE {_NAME}")
 
 
-def _copy(
-    connection: Connection, table: Table, statement: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    dialect = connection.dialect
-    readers = [(name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names]
+def _copy(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
     # Below SQLAlchemy, what it does for every statement is done here, and errors are the driver's own.
-    try:
-        values = [[read(row[name]) if read else row[name] for name, read in readers] for row in rows]
-    except (LookupError, TypeError, ValueError):
-        raise PayloadError("a value does not fit its column") from None
     cursor: Any = connection.connection.cursor()
     try:
         with cursor, cursor.copy(statement) as stream:
-            for row_values in values:
-                stream.write_row(row_values)
-    except dialect.loaded_dbapi.DataError:
+            for row in rows:
+                stream.write_row(row)
+    except connection.dialect.loaded_dbapi.DataError:
         raise PayloadError("the database refuses a row") from None

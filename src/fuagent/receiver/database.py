@@ -24,7 +24,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    Insert,
     MetaData,
     String,
     Table,
@@ -35,11 +34,10 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from fuagent.errors import PayloadError
-from fuagent.receiver import copying, growing, making
+from fuagent.receiver import growing, making, upserting
 from fuagent.receiver.columns import Reader, reader
 from fuagent.receiver.store import Key, Row, State, Target
 
@@ -213,7 +211,7 @@ class DatabaseStore:
         first = {"id": mark, "agent_id": agent_id, "task_id": task_id, **asdict(State())}
         try:
             with self._engine.begin() as connection:
-                connection.execute(_upsert(connection, self._state, ["id"], []), first)
+                connection.execute(upserting.statement(connection.dialect.name, self._state, ["id"], []), first)
                 columns = [self._state.c[name] for name in _STATE]
                 question = select(*columns).where(self._state.c.id == mark).with_for_update()
                 found = connection.execute(question).mappings().one()
@@ -247,22 +245,8 @@ class DatabaseTransaction:
     def put(self, target: Target, rows: Sequence[Row], run: str) -> None:
         """Upsert the rows, those with the same properties together."""
         known = self._tables[target.table]
-        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for row in rows:
-            values = known.values(row, run)
-            groups.setdefault(tuple(values), []).append(values)
-        for names, group in groups.items():
-            others = [name for name in names if name not in target.key]
-            self._upsert(known.table, _upsert(self.session, known.table, target.key, others), group)
-
-    def _upsert(self, table: Table, statement: Insert, rows: list[dict[str, Any]]) -> None:
-        if isinstance(statement, postgresql.Insert) and copying.is_worth_it(self.session, rows):
-            copying.upsert(self.session, table, statement, rows)
-            return
-        try:
-            self.session.execute(statement, rows)
-        except OverflowError:  # the driver of SQLite raises its own for an integer beyond 64 bits
-            raise PayloadError("a number is too large for the database") from None
+        for group in _alike(rows):
+            upserting.upsert(self.session, known.table, target.key, known.values(group, run))
 
     def remove(self, target: Target, keys: Iterable[Key]) -> None:
         """Delete by key."""
@@ -358,30 +342,29 @@ class _Known:
                 "utf8mb4_nopad_bin (MariaDB) tells all texts apart"
             )
 
-    def values(self, row: Row, run: str) -> dict[str, Any]:
-        """A row's values by column, in the order of the table's columns."""
-        if self._unknown == "reject" and not row.keys() <= self._readers.keys():
+    def values(self, rows: Sequence[Row], run: str) -> dict[str, Sequence[Any]]:
+        """Values by column, in the order of the table's columns, of rows with the same properties."""
+        others = rows[0].keys() - self._readers.keys()
+        if others and self._unknown == "reject":
             raise PayloadError(f"a row has a property that table {self.table.name} has no column for")
-        if self._unknown == "add" and any(row[name] is not None for name in row.keys() - self._readers.keys()):
+        if self._unknown == "add" and any(row[name] is not None for name in others for row in rows):
             raise RuntimeError(f"table {self.table.name} has changed since this batch was looked at")
-        made = {name: read(row[name]) for name, read in self._readers.items() if name in row}
-        return {**made, self.run_column: run} if self._stamped else made
+        made: dict[str, Sequence[Any]] = {
+            name: read.column([row[name] for row in rows]) for name, read in self._readers.items() if name in rows[0]
+        }
+        return {**made, self.run_column: [run] * len(rows)} if self._stamped else made
 
     def key(self, target: Target, key: Key) -> Key:
         """The key's values as the columns take them."""
         return tuple(self._readers[name](value) for name, value in zip(target.key, key, strict=True))
 
 
-def _upsert(connection: Connection, table: Table, key: Sequence[str], others: Sequence[str]) -> Insert:
-    """Insert, or where the key is there already update ``others``; without any leave it as it is."""
-    if connection.dialect.name in {"mysql", "mariadb"}:
-        own = mysql.insert(table)
-        return own.on_duplicate_key_update({name: own.inserted[name] for name in others or key[:1]})
-    made = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    unique = [table.c[name] for name in key]
-    if not others:
-        return made.on_conflict_do_nothing(index_elements=unique)
-    return made.on_conflict_do_update(index_elements=unique, set_={name: made.excluded[name] for name in others})
+def _alike(rows: Sequence[Row]) -> Iterable[list[Row]]:
+    """Rows with the same properties, together."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row), []).append(row)
+    return groups.values()
 
 
 def _strict(connection: Any, _record: object) -> None:

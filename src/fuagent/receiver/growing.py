@@ -46,6 +46,12 @@ HOLDS: Mapping[str, frozenset[str]] = {
 """
 SETTLED = frozenset({"text", "any"})
 """Widths that are never too narrow."""
+_PASSING: Mapping[str, frozenset[type]] = {
+    "boolean": frozenset({bool, type(None)}),
+    "text": frozenset({str, type(None)}),
+    "any": frozenset({str, bool, float, type(None)}),
+}
+"""Types of values that a column takes as they are."""
 
 
 def width(value: object) -> str:
@@ -78,7 +84,7 @@ def reader(name: str, wide: str) -> Reader:
             raise PayloadError(f"column {name} does not take the value of a row")
         return float(value) if wide == "number" else value
 
-    return read
+    return Reader(read, _PASSING.get(wide, frozenset()))
 
 
 def is_name(name: str) -> bool:

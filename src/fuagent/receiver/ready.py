@@ -21,9 +21,10 @@ from fuagent.errors import PayloadError
 from fuagent.receiver import columns, growing, making, ready_sql
 from fuagent.receiver.database import DatabaseStore
 from fuagent.receiver.router import MAX_BYTES, Receiver
-from fuagent.receiver.rows import Event, Json, RowType
+from fuagent.receiver.rows import Event, RowType
 from fuagent.receiver.service import NoRouteError, Route
 from fuagent.receiver.store import Target
+from fuagent.receiver.typed import Json
 
 PATH = "/ingest/{table}"
 DELETE_FIELD = "_deleted"

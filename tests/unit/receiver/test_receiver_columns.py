@@ -92,6 +92,9 @@ def test_a_value_becomes_the_columns_own(type_, value, expected):
         (sa.Date(), "2024-02-30"),
         (sa.Numeric(), "one"),
         (sa.LargeBinary(), "ü"),
+        (sa.DateTime(), "2024-02-29T12:30:00-05:00Z"),
+        (sa.Numeric(12, 2), "1.234"),
+        (sa.Numeric(12, 0), "1.5"),
     ],
     ids=str,
 )
@@ -105,6 +108,27 @@ TYPES = (sa.Boolean, sa.Integer, sa.Float, sa.Numeric, sa.Text, sa.LargeBinary, 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
 )
+
+
+VALUES = [None, True, 0, 7, 2**70, 1.5, "a", "7", "1.5", "1.234", "2024-02-29", "2024-02-29T12:30:00Z", ["a"], {"a": 1}]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
+@pytest.mark.parametrize("type_", [*TYPES, sa.JSON, sa.Numeric(6, 2), mysql.SET("a"), sa.Enum("a")], ids=str)
+def test_a_whole_column_is_read_as_its_values_are(type_, dialect):
+    """What is passed on without a look is what a look would give."""
+    one = reader(sa.Column("c", type_() if isinstance(type_, type) else type_), dialect)
+
+    def outcome(read, *values):
+        try:
+            return [(type(value), repr(value)) for value in read(values)]
+        except PayloadError as error:
+            return str(error)
+
+    for value in VALUES:
+        assert outcome(one.column, value) == outcome(lambda values: map(one, values), value)
+    taken = [value for value in VALUES if isinstance(outcome(one.column, value), list)]
+    assert outcome(one.column, *taken) == outcome(lambda values: map(one, values), *taken)
 
 
 @given(type_=st.sampled_from([*TYPES, sa.Interval]), value=JSON | st.from_regex(r"-?P[0-9T.DHMS-]*", fullmatch=True))
