@@ -75,8 +75,8 @@ def test_a_bomb_is_not_unpacked(coding):
     ("data", "coding", "status"),
     [
         (b"no gzip", "gzip", 400),
-        (gzip.compress(b"x" * 100)[:-4], "gzip", 400),
-        (gzip.compress(b"a") + gzip.compress(b"b"), "gzip", 400),
+        (gzip.compress(b"x" * 100, mtime=0)[:-4], "gzip", 400),
+        (gzip.compress(b"a", mtime=0) + gzip.compress(b"b", mtime=0), "gzip", 400),
         (zlib.compress(b"x"), "gzip", 400),
         (b"no zstd", "zstd", 400),
         (b"x", "br", 415),

@@ -167,7 +167,7 @@ def test_a_key_opens_its_own_tasks_only(service):
         (batch("people", agent_id="a" * 300), {}, 422, "agent_id"),
         (batch("nowhere"), {}, 404, "no such task"),
         (b"x" * (LIMIT + 1), {}, 413, "larger than 2000 bytes"),
-        (gzip.compress(b"x" * 1_000_000), {"content-encoding": "gzip"}, 413, "larger than 2000 bytes"),
+        (gzip.compress(b"x" * 1_000_000, mtime=0), {"content-encoding": "gzip"}, 413, "larger than 2000 bytes"),
         (zstandard.compress(b"x" * 1_000_000), {"content-encoding": "zstd"}, 413, "larger than 2000 bytes"),
         (b"no gzip", {"content-encoding": "gzip"}, 400, "no gzip"),
         (b"x", {"content-encoding": "br"}, 415, "content coding"),
