@@ -23,9 +23,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
 )
 
+from fuagent.receiver import ready_server
 from fuagent.receiver.database import DatabaseStore
 from fuagent.receiver.router import Receiver
 
@@ -63,7 +63,7 @@ class Order(BaseModel):
 
 def main(database: str, kind: str) -> None:
     """Serve until told to stop."""
-    store = DatabaseStore(create_engine(database), {"orders": ORDERS})
+    store = DatabaseStore(ready_server.open_database(database), {"orders": ORDERS})
     store.create()
     receiver = Receiver(store, keys=KEY, delete_field="_deleted")
     receiver.task("orders", key="id")(Order if kind == "model" else dict)

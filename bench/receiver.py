@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import statistics
@@ -10,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,14 @@ from typing import Any
 import aiohttp
 import mysql
 import postgres
+import psycopg
 import yaml
 from following import Orders
-from kit import KEY
+from kit import KEY, ORDERS
 from measure import HERE, ROUNDS, ROWS, Line, cpu, finished, speed
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+
+from fuagent.receiver import ready_server
 
 Rows = Sequence[Sequence[Any]]
 BATCH = 1000
@@ -57,26 +64,34 @@ def batches() -> Iterator[Rows]:
 # ------------------------------------------------------------------ the bare upsert
 
 
-def into_sqlite(path: str) -> float:
-    """Rows a second through the driver, a transaction for each batch, in a file that keeps its log beside it."""
-    import sqlite3
-
-    given = list(batches())
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute(TABLE)
-        start = time.perf_counter()
-        for rows in given:
-            with database:
-                database.executemany(f"INSERT INTO orders VALUES ({', '.join('?' * len(NAMES))}) {UPSERT}", rows)
-        return ROWS / (time.perf_counter() - start)
+def typed(rows: Rows) -> list[dict[str, Any]]:
+    """The same rows with values in the types of the table's columns, which is what a program has that needs no HTTP."""
+    made = (
+        (*row[:3], Decimal(row[3]), *row[4:7], *(datetime.fromisoformat(text) for text in row[7:9]), row[9])
+        for row in rows
+    )
+    return [dict(zip(NAMES, row, strict=True)) for row in made]
 
 
-def into_postgres(url: str) -> float:
-    """Rows a second through the driver: COPY into a temporary table and an INSERT from it, a transaction for each batch."""
-    import psycopg
+def through_sqlalchemy(url: str) -> float:
+    """Rows a second of the upsert as one writes it with SQLAlchemy, a transaction for each batch."""
+    given = [typed(rows) for rows in batches()]
+    engine = ready_server.open_database(url)
+    ORDERS.create(engine)
+    upsert = sqlite_dialect.insert(ORDERS)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["id"], set_={name: upsert.excluded[name] for name in NAMES[1:]}
+    )
+    start = time.perf_counter()
+    for rows in given:
+        with engine.begin() as connection:
+            connection.execute(upsert, rows)
+    return ROWS / (time.perf_counter() - start)
 
-    given = list(batches())
+
+def through_copy(url: str) -> float:
+    """Rows a second of COPY into a temporary table and an INSERT from it with psycopg, a transaction for each batch."""
+    given = [[tuple(row.values()) for row in typed(rows)] for rows in batches()]
     with psycopg.connect(url) as database, database.cursor() as cursor:
         cursor.execute(TABLE)
         cursor.execute("CREATE TEMPORARY TABLE arriving (LIKE orders) ON COMMIT DELETE ROWS")
@@ -96,9 +111,9 @@ def into_postgres(url: str) -> float:
 
 @contextmanager
 def sqlite_database() -> Iterator[Callable[[str], tuple[str, str]]]:
-    """Gives a new database for a name: what SQLAlchemy and what the driver call it."""
+    """Gives a new database for a name: its URL for the kit, and for the bare upsert."""
     with tempfile.TemporaryDirectory() as folder:
-        yield lambda name: (f"sqlite:///{folder}/{name}.db", f"{folder}/{name}.db")
+        yield lambda name: (f"sqlite:///{folder}/{name}.db",) * 2
 
 
 @contextmanager
@@ -115,7 +130,7 @@ def postgres_database() -> Iterator[Callable[[str], tuple[str, str]]]:
 
 
 Databases = Callable[[], AbstractContextManager[Callable[[str], tuple[str, str]]]]
-BARE = {"SQLite": (sqlite_database, into_sqlite), "PostgreSQL": (postgres_database, into_postgres)}
+BARE = {"SQLite": (sqlite_database, through_sqlalchemy), "PostgreSQL": (postgres_database, through_copy)}
 
 
 @contextmanager
@@ -154,8 +169,6 @@ async def posted(origin: str) -> float:
 
 def kit(name: str) -> list[Line]:
     """The kit over HTTP beside the bare upsert."""
-    import asyncio
-
     databases, bare = BARE[name]
     bares: list[float] = []
     rates: dict[str, list[float]] = {"dict": [], "model": []}
