@@ -112,6 +112,33 @@ async def test_old_keys_and_deletes_from_before_a_new_column(world, deletes):
     assert expected[deletes] == found
 
 
+@pytest.mark.parametrize("where", ["", "v = 'a'"], ids=["all rows", "some rows"])
+@pytest.mark.parametrize("deletes", list(Deletes))
+async def test_an_old_key_is_taken_back_though_the_row_is_gone(world, deletes, where):
+    """The row under its new key can no longer be read when it was logged before a new column: the old key is known."""
+    source, place = await begun(
+        world,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v)",
+        "INSERT INTO t VALUES (1, 'a')",
+        mapping=Mapping(deletes=deletes, where=where),
+    )
+    world.sql("UPDATE t SET id = 3", "INSERT INTO t VALUES (4, 'a')", "ALTER TABLE t ADD COLUMN extra")
+    world.sql("DELETE FROM t WHERE id = 3")
+
+    rows = await gather(source, place)
+    found = [
+        (event["id"], event.get("_deleted")) for event in map(json.loads, (one for part in rows for one in part.rows))
+    ]
+
+    expected = {
+        Deletes.ROW: [(4, None), (3, None)],
+        Deletes.MARK: [(1, True), (4, False), (3, True)],
+        Deletes.SKIP: [(4, None)],
+    }
+    assert found == expected[deletes]
+    assert sum(part.left_out for part in rows) == {Deletes.ROW: 1, Deletes.MARK: 1, Deletes.SKIP: 2}[deletes]
+
+
 async def test_old_deletes_that_fit_the_mapping_no_longer_are_left_out(world):
     """A delete of a row that never had the column the mapping now needs cannot be sent."""
     source, place = await begun(world, "CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")

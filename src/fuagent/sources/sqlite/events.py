@@ -11,10 +11,11 @@ from fuagent.encode.compile import Encoder, Facts
 from fuagent.encode.events import Events, parts
 from fuagent.model import Deletes, Fact
 from fuagent.sources.sqlite.places import number
-from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, INSERT, REKEY, UPDATE
+from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, INSERT, LEFT, REKEY, UPDATE
 from fuagent.sources.sqlite.versions import Version
 
 _OP = itemgetter(3)
+_REKEYED = {REKEY, LEFT}
 _WORDS = {INSERT: "insert", UPDATE: "update", REKEY: "update", DELETE: "delete"}
 
 LogRow = tuple[Any, ...]
@@ -66,13 +67,14 @@ class Writer:
             return [Events(left_out=len(rows))]
         done = Events()
         operations = set(map(_OP, rows))
-        unsent = {GONE, DELETE} if self.codec.deletes is Deletes.SKIP else {GONE}
+        unsent = {GONE} if encoder.marks else {GONE, LEFT}
+        unsent |= {DELETE} if self.codec.deletes is Deletes.SKIP else set()
         if operations & unsent:
             kept = [row for row in rows if row[3] not in unsent]
             done.left_out = len(rows) - len(kept)
             rows = kept
         numbers = self._numbers(rows, operations)
-        if encoder.where is not None or (REKEY in operations and encoder.marks):
+        if encoder.where is not None or (operations & _REKEYED and encoder.marks):
             self._one_by_one(encoder, rows, numbers, done)
         else:
             done.left_out += sum(row[3] == REKEY for row in rows) if REKEY in operations else 0
@@ -95,9 +97,10 @@ class Writer:
             start = end
 
         for place, row in enumerate(rows):
-            marks = self._marks(row, numbers[place], fits=fits[place]) if encoder.marks else []
+            is_row = fits[place] and row[3] != LEFT
+            marks = self._marks(row, numbers[place], fits=is_row) if encoder.marks else []
             moved = row[3] == REKEY and not encoder.marks
-            if not marks and fits[place]:
+            if not marks and is_row:
                 done.left_out += moved
                 continue
             flush(place)
@@ -105,16 +108,16 @@ class Writer:
                 alone.append(len(texts))
                 texts += encoder.keys([key], [at] if self.numbered else None)
                 indexes.append(at)
-            if not fits[place]:
+            if not is_row:
                 start = place + 1
-                done.left_out += not marks or row[3] == REKEY
+                done.left_out += not marks or row[3] in _REKEYED
                 done.left_out += moved
         flush(len(rows))
         done.texts, done.indexes, done.marks = texts, indexes, frozenset(alone)
 
     def _marks(self, row: LogRow, at: int, *, fits: bool) -> list[tuple[tuple[object, ...], int]]:
         """The keys that this row's change says are gone, with the number of the image that says so."""
-        if row[3] == REKEY and at - 1 > self.resume_after:
+        if row[3] in _REKEYED and at - 1 > self.resume_after:
             return [(row[FIXED : FIXED + len(self.codec.version.key)], at - 1)]
         if row[3] == UPDATE and not fits:
             # What it was before is not in the log: it may have been sent, so it counts as deleted.

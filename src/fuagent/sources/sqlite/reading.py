@@ -27,7 +27,7 @@ from fuagent.sources.sqlite.events import Codec, LogRow, Writer
 from fuagent.sources.sqlite.install import State, schema_version
 from fuagent.sources.sqlite.names import Names, quote
 from fuagent.sources.sqlite.places import Spot
-from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE
+from fuagent.sources.sqlite.triggers import DELETE, FIXED, GONE, LEFT, REKEY
 from fuagent.sources.sqlite.worker import lenient, reading
 
 _SEQ = itemgetter(0)
@@ -131,7 +131,7 @@ class LogReader:
         query = f"SELECT {wanted} FROM {quote(codec.current.table)} WHERE {same}"  # noqa: S608
         values = connection.execute(query, [row[start + place] for place in key]).fetchone()
         if values is None:
-            return (*row[:3], GONE, *row[FIXED:])
+            return (*row[:3], LEFT if row[3] == REKEY else GONE, *row[FIXED:])
         beyond = self.state.columns - len(values)
         return (*row[:2], codec.current.number, *row[3:start], *values, *[None] * beyond)
 

@@ -28,9 +28,10 @@ from fuagent.sources.sqlite.layout import Layout
 from fuagent.sources.sqlite.names import Names, quote
 
 # Odd operations have two images, the old key and the row, and so take two numbers.
-INSERT, UPDATE, DELETE, REKEY, MARK, GONE = 0, 1, 2, 3, 4, 6
-"""What happened. REKEY is an update that changed the key; MARK a row of fuagent's own;
-GONE stands, in memory only, for a row that can no longer be read."""
+INSERT, UPDATE, DELETE, REKEY, MARK, GONE, LEFT = 0, 1, 2, 3, 4, 6, 7
+"""What happened. REKEY is an update that changed the key; MARK a row of fuagent's own.
+In memory only: GONE stands for a row that can no longer be read, LEFT for one that has a new key besides, so that
+the old key is all there is to tell."""
 
 FIXED = 4
 """Columns of a log row before the keys: seq, token, tab, op."""
