@@ -67,7 +67,9 @@ def main(database: str, kind: str) -> None:
     store.create()
     receiver = Receiver(store, keys=KEY, delete_field="_deleted")
     receiver.task("orders", key="id")(Order if kind == "model" else dict)
-    listening = socket.create_server(("127.0.0.1", 0))
+    # asyncio turns Nagle's algorithm off for sockets that say they are TCP's, and create_server's do not.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
     print(listening.getsockname()[1], flush=True)
     server = uvicorn.Server(uvicorn.Config(receiver.app(), log_level="warning", lifespan="off", ws="none"))
     asyncio.run(server.serve(sockets=[listening]))

@@ -37,6 +37,7 @@ T = TypeVar("T")
 Headers = Sequence[tuple[str, str]]
 
 _IDLE = 60.0
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 _SEND_BUFFER = 1 << 20
 """Bytes; the largest batch of the default settings fits."""
 _REDIRECTS = 5
@@ -157,6 +158,7 @@ async def _answer(response: aiohttp.ClientResponse, url: str, limit: int, unsent
     try:
         if unsent is not None and response.status in SUCCESS:
             return Broken(Fault.EARLY_ANSWER, f"{response.status}")
+        _acknowledge(response)
         body = await answer.body(response.content.read, limit)
         return Reply(response.status, answer.headers(response.headers), body, url)
     finally:
@@ -164,6 +166,18 @@ async def _answer(response: aiohttp.ClientResponse, url: str, limit: int, unsent
         response.close()
         if unsent is not None:
             unsent.abort()
+
+
+def _acknowledge(response: aiohttp.ClientResponse) -> None:
+    """Tell the server at once that the head of its answer has come.
+
+    Many write head and body apart, and their kernel holds the body back until the head is acknowledged (RFC 896),
+    which ours puts off for 40 ms (tcp(7), TCP_QUICKACK): more than most batches take. Without a connection the body
+    came along.
+    """
+    if response.connection is not None and response.connection.transport is not None and _QUICK_ACK is not None:
+        open_socket = response.connection.transport.get_extra_info("socket")
+        open_socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 def _redirect(reply: Reply | Broken) -> str | None:

@@ -98,7 +98,8 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        taken = socket.socket(found[0], found[1])
+        # With the protocol named: asyncio turns off the delay of small packets only where it is known to be TCP.
+        taken = socket.socket(*found[:3])
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(found[4])
         taken.listen(128)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import socket
 
 import pytest
 import zstandard
@@ -393,6 +394,40 @@ async def test_answers_without_end(service, pushing):
     service.routes[PATH] = answering()
     await pusher.push(batch())
     assert [request.connection for request in service.to(PATH)] == [1, 2]
+
+
+async def test_a_head_that_comes_alone_is_acknowledged_at_once(service, pushing, monkeypatch):
+    """Or else the kernel of a server that writes head and body apart keeps the body back for 40 ms."""
+    set_on_sockets = []
+    real = asyncio.trsock.TransportSocket.setsockopt
+
+    def setsockopt(self, *given):
+        set_on_sockets.append(given)
+        real(self, *given)
+
+    monkeypatch.setattr(asyncio.trsock.TransportSocket, "setsockopt", setsockopt)
+    acknowledged = (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    may_end = asyncio.Event()
+
+    async def apart(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n")
+        await may_end.wait()
+        await exchange.raw(b'{"snapshot_needed":true}')
+
+    pusher = pushing(service.url)
+    await pusher.open()
+    whole = await pusher.push(batch())
+    assert acknowledged not in set_on_sockets
+    service.routes[PATH] = apart
+    pushed = asyncio.create_task(pusher.push(batch()))
+    async with asyncio.timeout(10):
+        while acknowledged not in set_on_sockets:
+            await asyncio.sleep(0.005)
+    may_end.set()
+    parts = await pushed
+
+    assert (whole.verdict, whole.snapshot_needed) == (Verdict.ACKNOWLEDGED, False)
+    assert (parts.verdict, parts.snapshot_needed) == (Verdict.ACKNOWLEDGED, True)
 
 
 async def test_compressed_answers_are_not_opened(service, pushing):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -360,3 +361,9 @@ def test_the_folder_of_a_file_must_be_there(tmp_path: Path):
     """SQLite makes files and no folders."""
     with pytest.raises(StopAgentError, match="does not let us in"):
         ready_server.open_database(f"sqlite:///{tmp_path}/no/copy.db")
+
+
+def test_an_address_is_taken_as_one_of_tcp():
+    """asyncio lets small packets go at once on no other socket: each answer would wait for 40 ms."""
+    with ready_server.bind("127.0.0.1", 0) as taken:
+        assert taken.proto == socket.IPPROTO_TCP
