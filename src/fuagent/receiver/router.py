@@ -223,7 +223,7 @@ class Receiver:
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         except Exception:
-            return _refusal(500, "the request failed and nothing was stored", failed=True)
+            return _refusal(500, "the request failed; the log says why under this id", failed=True)
 
     async def _take(self, request: Request, grant: Grant, find: Find, *, exact: bool = False) -> Response:
         raw = await body.read(request.stream(), self._max_bytes)

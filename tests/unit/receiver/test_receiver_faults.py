@@ -141,7 +141,7 @@ def test_a_failure_tells_nothing_but_its_number(world, caplog):
         status, answer = world.service.post(batch("failing", {"id": 1, "secret": "hidden value"}))
 
     assert status == 500
-    assert answer["error"] == "the request failed and nothing was stored"
+    assert answer["error"] == "the request failed; the log says why under this id"
     assert answer["id"] in caplog.text
     assert "nowhere" in caplog.text
     assert "hidden value" not in caplog.text

@@ -171,7 +171,7 @@ def test_a_key_opens_its_own_tasks_only(service):
         (zstandard.compress(b"x" * 1_000_000), {"content-encoding": "zstd"}, 413, "larger than 2000 bytes"),
         (b"no gzip", {"content-encoding": "gzip"}, 400, "no gzip"),
         (b"x", {"content-encoding": "br"}, 415, "content coding"),
-        (batch("people", {"id": 1, "name": "secret"}), {}, 500, "nothing was stored"),
+        (batch("people", {"id": 1, "name": "secret"}), {}, 500, "the request failed"),
     ],
 )
 def test_what_is_refused_says_why_and_no_more(service, caplog, body, headers, status, text):
