@@ -100,7 +100,10 @@ def schema(column: Column[Any]) -> dict[str, Any]:
 def _reader(type_: TypeEngine[Any], dialect: str) -> Callable[[Any], Any]:
     if isinstance(type_, DateTime):
         is_aware = type_.timezone and dialect != "sqlite"  # which keeps no zone with a moment
-        return partial(_cut, _aware if is_aware else _naive, _fraction_digits(type_, dialect), _MOMENT)
+        digits = _fraction_digits(type_, dialect)
+        cut = partial(_cut, _aware if is_aware else _naive, digits, _MOMENT)
+        # A text that PostgreSQL reads alike need not become an object and then a text again.
+        return partial(_told_moment, _moment_text(digits, is_aware=is_aware), cut) if dialect == "postgresql" else cut
     if isinstance(type_, Time):
         return partial(_cut, _time, _fraction_digits(type_, dialect), _TIME)
     if isinstance(type_, mysql.SET):
@@ -108,7 +111,7 @@ def _reader(type_: TypeEngine[Any], dialect: str) -> Callable[[Any], Any]:
     python = _python_type(type_) or _NONE
     if python is Decimal:
         scale: int | None = getattr(type_, "scale", None)
-        return partial(_decimal, _plain(scale), scale=scale, is_float=dialect == "sqlite")
+        return partial(_decimal, _plain(scale), scale=scale, dialect=dialect)
     if python is float:
         return partial(_float, finite=dialect not in {"", "postgresql"})
     return _READERS.get(python, lambda value: value)
@@ -120,13 +123,13 @@ def _plain(scale: int | None) -> re.Pattern[str]:
     return re.compile(r"-?[0-9]{1,9}" + (rf"(?:\.[0-9]{{1,{digits}}})?" if digits > 0 else ""))
 
 
-def _decimal(plain: re.Pattern[str], value: Any, *, scale: int | None, is_float: bool) -> Decimal:
+def _decimal(plain: re.Pattern[str], value: Any, *, scale: int | None, dialect: str) -> Decimal | str:
     """SQLite keeps a decimal as a float; the others round to the column's digits."""
     text = str(value)
-    made = Decimal(text)
     if plain.fullmatch(text):
-        return made
-    if is_float and Decimal(repr(float(made))) != made:
+        return text if dialect == "postgresql" else Decimal(text)
+    made = Decimal(text)
+    if dialect == "sqlite" and Decimal(repr(float(made))) != made:
         raise ValueError(value)
     if scale is not None and made.is_finite() and made != round(made, scale):
         raise ValueError(value)
@@ -157,6 +160,19 @@ def _cut(read: Callable[[Any], Any], digits: int, safe: int, value: Any) -> Any:
     if is_fine or made.microsecond % 10 ** (6 - digits):
         raise ValueError(value)
     return made
+
+
+def _moment_text(digits: int, *, is_aware: bool) -> re.Pattern[str]:
+    """Texts of moments that mean the same to PostgreSQL, whatever its settings: a zone counts only where there is one."""
+    fraction = rf"(?:\.[0-9]{{1,{digits}}})?" if digits else ""
+    return re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}" + fraction + ("Z" if is_aware else "Z?"))
+
+
+def _told_moment(plain: re.Pattern[str], otherwise: Callable[[Any], Any], value: Any) -> Any:
+    if type(value) is str and plain.fullmatch(value):
+        datetime.fromisoformat(value)  # a day that is none is refused
+        return value
+    return otherwise(value)
 
 
 def _moment(value: Any) -> datetime:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, postgresql
 
 from fuagent.errors import PayloadError
 from fuagent.receiver.columns import reader
@@ -108,6 +108,42 @@ TYPES = (sa.Boolean, sa.Integer, sa.Float, sa.Numeric, sa.Text, sa.LargeBinary, 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
 )
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "expected"),
+    [
+        (sa.DateTime(), "2024-02-29T12:30:00Z", "2024-02-29T12:30:00Z"),
+        (sa.DateTime(), "2024-02-29T12:30:00.123456", "2024-02-29T12:30:00.123456"),
+        (sa.DateTime(), "2024-02-29T13:30:00+01:00", BARE),
+        (sa.DateTime(timezone=True), "2024-02-29T12:30:00.5Z", "2024-02-29T12:30:00.5Z"),
+        (sa.DateTime(timezone=True), "2024-02-29T12:30:00", MOMENT),
+        (postgresql.TIMESTAMP(precision=0), "2024-02-29T12:30:00", "2024-02-29T12:30:00"),
+        (sa.Numeric(12, 2), "1.50", "1.50"),
+        (sa.Numeric(12, 2), 1.5, "1.5"),
+        (sa.Numeric(12, 2), "1.5e0", Decimal("1.5")),
+    ],
+    ids=str,
+)
+def test_what_postgresql_reads_alike_stays_a_text(type_, value, expected):
+    """And nothing else does: a moment without a zone would be taken to be in the zone of the session."""
+    assert reader(sa.Column("c", type_), "postgresql")(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (sa.DateTime(), "2023-02-29T12:30:00Z"),
+        (sa.DateTime(), "2024-02-29T25:30:00Z"),
+        (postgresql.TIMESTAMP(precision=0), "2024-02-29T12:30:00.5"),
+        (postgresql.TIMESTAMP(precision=2), "2024-02-29T12:30:00.123"),
+        (sa.Numeric(12, 2), "1.501"),
+    ],
+    ids=str,
+)
+def test_what_postgresql_would_refuse_or_round_is_refused(type_, value):
+    with pytest.raises(PayloadError, match="column c does not take the value of a row"):
+        reader(sa.Column("c", type_), "postgresql")(value)
 
 
 VALUES = [None, True, 0, 7, 2**70, 1.5, "a", "7", "1.5", "1.234", "2024-02-29", "2024-02-29T12:30:00Z", ["a"], {"a": 1}]
