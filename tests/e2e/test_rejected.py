@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import BaseModel
 
+from fuagent.receiver.memory import MemoryStore
+from fuagent.receiver.router import Receiver
 from harness import shop
 from harness.agent import Agent, config, until
+from harness.receiving import KEY, served
 from harness.service import Request, Service
 
 
@@ -317,6 +321,36 @@ async def test_rows_that_a_2xx_names_are_set_aside(tmp_path: Path) -> None:
             assert "no colour" not in agent.text()
             assert (again, sent) == (0, "3 rows sent.\n"), err
             assert service.rows == shop.rows(database)
+
+
+async def test_rows_that_the_kit_names_are_set_aside(tmp_path: Path) -> None:
+    """Agent and kit speak of the same rows: those that its type does not take are on the list, the others arrived."""
+
+    class Order(BaseModel):
+        id: int
+        name: str
+        price: float
+
+    database = shop.make(tmp_path / "shop.db", 6)
+    database.execute("UPDATE orders SET name = NULL WHERE id IN (2, 5)")
+    store = MemoryStore()
+    receiver = Receiver(store, keys=KEY, name_rejected=True)
+    receiver.task("orders-sync", key="id", table="orders")(Order)
+    sync = {"on_reject": "set_aside", "accept_rejected": True}
+    with served(receiver.app()) as running:
+        settings = config(
+            tmp_path / "shop.db", f"{running.origin}/openapi.json", sync=sync, pusher={"credential": {"key": KEY}}
+        )
+        async with Agent(tmp_path, settings) as agent:
+            code = await agent.once()
+            rows = await listed(agent)
+    database.close()
+
+    assert code == 0, agent.text()
+    assert sorted(row["id"] for row in store.rows("orders")) == [1, 3, 4, 6]
+    assert [row["reason"].rpartition(": events")[2] for row in rows] == [
+        f"[{place}].name does not fit: string_type" for place in (1, 4)
+    ]
 
 
 async def test_a_row_that_a_2xx_names_halts(tmp_path: Path) -> None:

@@ -94,7 +94,9 @@ def _ingest(items: Sequence[Json], task: Json) -> Json:
         "events": {"type": "array", "items": items[0] if len(items) == 1 else {"anyOf": list(items)}},
     }
     body = {"type": "object", "properties": properties, "required": list(properties)}
-    answer = {"type": "object", "properties": {"snapshot_needed": {"type": "boolean"}}}
+    rejected = {"type": "object", "properties": {"row": {"type": "integer"}, "reason": {"type": "string"}}}
+    told = {"snapshot_needed": {"type": "boolean"}, "rejected": {"type": "array", "items": rejected}}
+    answer = {"type": "object", "properties": told}
     return {
         "summary": "Takes a batch of rows",
         "parameters": [

@@ -64,6 +64,9 @@ class Receiver:
         max_bytes: Largest body, before and after it is unpacked.
         delete_field: The boolean property that marks deletes; None takes rows as the contract has
             them, without any.
+        name_rejected: Store the other rows of a batch and name those that do not fit in the answer, ``rejected``,
+            instead of refusing all of it; the agent heeds that with ``accept_rejected: true`` alone, and counts
+            them as delivered without.
         path: Where batches go, unless a task says otherwise.
         status_path: Where the checkpoint is asked for.
 
@@ -80,6 +83,7 @@ class Receiver:
         dependency: Callable[..., Any] | None = None,
         max_bytes: int = MAX_BYTES,
         delete_field: str | None = None,
+        name_rejected: bool = False,
         path: str = "/ingest-batch",
         status_path: str = "/fuagent-sync-status",
     ) -> None:
@@ -88,6 +92,7 @@ class Receiver:
         self._dependency = dependency
         self._max_bytes = max_bytes
         self._delete_field = delete_field
+        self._name_rejected = name_rejected
         self._path = path
         self._status_path = status_path
         self._routes: dict[str, dict[str, Route]] = {}
@@ -235,7 +240,10 @@ class Receiver:
             # either: whoever waits for this answer would believe rows stored that are not. Nobody should
             # wait, since an agent sends the next number only after the answer to this one.
             raise _RefusedError(425, "a later batch of this sync has been stored; this one was not applied")
-        return _json({"snapshot_needed": done.snapshot_needed})
+        answer: dict[str, Any] = {"snapshot_needed": done.snapshot_needed}
+        if done.rejected:
+            answer["rejected"] = [{"row": number, "reason": clean(reason)} for number, reason in done.rejected]
+        return _json(answer)
 
     def _receive(self, raw: bytes, coding: str, key: str, grant: Grant, find: Find, *, exact: bool) -> Answer:
         """Unpack, read, find the task and apply; everything that takes time."""
@@ -247,7 +255,7 @@ class Receiver:
             raise _RefusedError(404, str(error)) from None
         if route is None:
             raise _RefusedError(404, "no such task is declared at this path")
-        return receive(self._store, route, batch, key)
+        return receive(self._store, route, batch, key, name_rejected=self._name_rejected)
 
     async def _tell(self, request: Request, grant: Grant) -> Response:
         agent_id, task_id = (request.query_params.get(name, "") for name in ("agent_id", "task_id"))

@@ -32,6 +32,8 @@ from fuagent.receiver.store import Growing, Key, State, Store, Target, Transacti
 Snapshots = Literal["ask", "never"]
 LONGEST_ID = 200
 """Characters of an ``agent_id`` that are taken; the agent's own have 18."""
+MOST_REJECTED = 200
+"""Rows of a batch that are named: an agent reads 64 KiB of an answer, and more refused rows mean another fault."""
 _BATCH_KEY = re.compile(r"([0-9a-f]{1,16})\.([0-9]{1,18})\.([0-9]{1,18})")
 
 _Row = TypeVar("_Row")
@@ -92,10 +94,15 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer. ``late``: the batch came after newer ones and was not applied."""
+    """What to answer.
+
+    ``late``: the batch came after newer ones and was not applied. ``rejected``: rows that were left out, each with its
+    place in the batch and why.
+    """
 
     snapshot_needed: bool = False
     late: bool = False
+    rejected: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -128,7 +135,7 @@ def verify_agent(agent_id: str) -> None:
         raise PayloadError(f"agent_id is longer than {LONGEST_ID} characters or not printable")
 
 
-def receive(store: Store, route: Route, payload: Payload, key: str = "") -> Answer:
+def receive(store: Store, route: Route, payload: Payload, key: str = "", *, name_rejected: bool = False) -> Answer:
     """Apply one batch.
 
     Args:
@@ -136,12 +143,32 @@ def receive(store: Store, route: Route, payload: Payload, key: str = "") -> Answ
         route: What the rows are.
         payload: The batch.
         key: Its ``Idempotency-Key``; empty for none.
+        name_rejected: Leave out rows that are not what the route takes and name them, up to ``MOST_REJECTED``.
 
     Raises:
         PayloadError: a row is not what the route takes; nothing of the batch is kept.
     """
     verify_agent(payload.agent_id)
-    events = [route.rows.read(number, event) for number, event in enumerate(payload.events)]
+    events, rejected = _read(route, payload, MOST_REJECTED if name_rejected else 0)
+    # Read before it is known whether the batch was applied already, so that a replay names the same rows.
+    return replace(_receive(store, route, payload, events, key), rejected=rejected)
+
+
+def _read(route: Route, payload: Payload, most: int) -> tuple[list[Event], tuple[tuple[int, str], ...]]:
+    """The events, and up to ``most`` that cannot be read."""
+    events: list[Event] = []
+    rejected: list[tuple[int, str]] = []
+    for number, event in enumerate(payload.events):
+        try:
+            events.append(route.rows.read(number, event))
+        except PayloadError as error:
+            if len(rejected) == most:
+                raise
+            rejected.append((number, error.what))
+    return events, tuple(rejected)
+
+
+def _receive(store: Store, route: Route, payload: Payload, events: Sequence[Event], key: str) -> Answer:
     now = BatchKey.read(key)
     if isinstance(store, Growing):
         store.grow(route.target, [event.row for event in events])

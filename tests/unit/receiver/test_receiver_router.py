@@ -23,7 +23,7 @@ from fuagent.receiver.access import Access
 from fuagent.receiver.cases import SERVICE_CASES, Reply, Setup
 from fuagent.receiver.memory import MemoryStore
 from fuagent.receiver.router import Receiver
-from fuagent.receiver.service import Changes
+from fuagent.receiver.service import MOST_REJECTED, Changes
 from harness.receiving import AGENT, KEY, Running, batch, served
 
 LIMIT = 2000
@@ -45,8 +45,9 @@ class World:
     def __init__(self, **options: Any) -> None:
         self.store = MemoryStore()
         self.taken: list[Changes[Order]] = []
+        limit = options.pop("max_bytes", LIMIT)
         options = {"keys": {KEY: None, "for orders": ["orders"], "schlüssel": None}, "users": {"ü": "p:w"}} | options
-        self.receiver = Receiver(self.store, max_bytes=LIMIT, **options)
+        self.receiver = Receiver(self.store, max_bytes=limit, **options)
         self.receiver.task("orders", key="id", sweep=True)(Order)
 
         @self.receiver.task("people", key="id", snapshots="never")
@@ -349,3 +350,26 @@ def test_a_sender_that_goes_away_leaves_nothing(service, world, caplog):
     assert caplog.records == []
     assert service.ask("people", "agent-gone")[0] == 404
     assert {"id": 77} not in world.store.rows("people")
+
+
+def test_rows_that_do_not_fit_can_be_named():
+    """The others of the batch are stored; a replay names the same rows; too many are another fault, and refused."""
+    world = World(name_rejected=True, max_bytes=10 * LIMIT)
+    sent = batch("orders", ROW | {"index": 5}, {"id": "x", "index": 6}, {"name": "no key", "index": 7})
+    named = [
+        {"row": 1, "reason": "events[1].id does not fit: int_parsing"},
+        {"row": 2, "reason": "events[2].id does not fit: missing"},
+    ]
+    with served(world.receiver.app()) as running:
+        first = running.post(sent, {"idempotency-key": "a.1.1"})
+        again = running.post(sent, {"idempotency-key": "a.1.1"})
+        restarted = running.post(sent, {"idempotency-key": "b.1.1"})
+        checkpoint = running.ask("orders")
+        many = [{"id": "x"}] * (MOST_REJECTED + 1)
+        refused = running.post(batch("orders", {"id": 9}, *many), {"idempotency-key": "b.1.2"})
+
+    assert first == again == restarted
+    assert (first[0], first[1]["rejected"]) == (200, named)
+    assert checkpoint == (200, {"index": 7})
+    assert world.store.rows("orders") == [ROW]
+    assert refused[0] == 422
