@@ -142,6 +142,7 @@ def test_what_postgresql_reads_alike_stays_a_text(type_, value, expected):
     ids=str,
 )
 def test_what_postgresql_would_refuse_or_round_is_refused(type_, value):
+    """A text that looks plain may still be no day, or finer than its column."""
     with pytest.raises(PayloadError, match="column c does not take the value of a row"):
         reader(sa.Column("c", type_), "postgresql")(value)
 
