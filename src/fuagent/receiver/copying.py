@@ -50,7 +50,8 @@ def _copy(connection: Connection, statement: str, rows: Sequence[Sequence[Any]])
     # Below SQLAlchemy, what it does for every statement is done here, and errors are the driver's own.
     cursor: Any = connection.connection.cursor()
     try:
-        with cursor, cursor.copy(statement) as stream:
+        # There are no parameters, so that a % of a name stands for itself.
+        with cursor, cursor.copy(statement.replace("%%", "%")) as stream:
             for row in rows:
                 stream.write_row(row)
     except connection.dialect.loaded_dbapi.DataError:

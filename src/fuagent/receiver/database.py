@@ -327,7 +327,12 @@ class _Known:
         return {frozenset(column.key for column in one) for one in named} - {frozenset()}
 
     def _verify_merging(self, target: Target, others: Collection[frozenset[str]]) -> None:
-        """Refuse what would let one row silently take the place of another on MySQL and MariaDB."""
+        """Refuse what would let one row silently take the place of another on MySQL and MariaDB, or cannot be written."""
+        if odd := [column.name for column in self.table.columns if "%" in column.name]:
+            raise ValueError(
+                f"column {odd[0]} of table {target.table} has a % in its name, which SQLAlchemy's upsert for MySQL and "
+                "MariaDB cannot write. Rename it"
+            )
         if others:
             raise ValueError(
                 f"table {target.table} has a second unique key ({', '.join(sorted(next(iter(others))))}): MySQL and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -167,6 +168,27 @@ def test_a_key_of_several_columns_and_odd_names(engine, store, count):
     rows = rows_of(engine, "pairs")
     assert len(rows) == count - 1
     assert rows[0] == ("x1", 1, "new")
+
+
+@pytest.mark.parametrize("count", [2, MANY])
+def test_a_name_with_a_percent_sign(engine, store, count):
+    """It stands for itself in every statement; where it cannot, the table is refused when it is declared."""
+    name = "at 7 % or %s, say"
+    table = sa.Table("percents", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column(name, sa.Text))
+    kept, route = DatabaseStore(engine, {"percents": table}), routed("bare", "id")
+    route = replace(route, target=Target("percents", ("id",)))
+    if engine.dialect.name in {"mysql", "mariadb"}:
+        with pytest.raises(ValueError, match="has a % in its name"):
+            kept.check(route.target, sweep=False)
+        return
+    kept.create()
+    for value in ("old", "new"):
+        receive(kept, route, payload(*({"id": number, name: value} for number in range(count))))
+    with engine.begin() as connection:
+        found = connection.execute(sa.select(table).order_by(table.c.id)).all()
+        connection.execute(sa.delete(table))
+
+    assert found == [(number, "new") for number in range(count)]
 
 
 @pytest.mark.parametrize("count", [1, MANY])
