@@ -47,7 +47,7 @@ class Stage:
             "pushers": {"service": pusher(self.setup, self.origin)},
             "syncs": {self.setup.task_id: {"source": "table", "pusher": "service", "tables": ["items"]}},
         }
-        return Agent(self.directory, settings, measured=False)
+        return Agent(self.directory, settings)
 
     async def act(self, act: Act, agent: Agent) -> None:
         """Do one act of the script, with the agent in the state that an orderly operator would wait for."""

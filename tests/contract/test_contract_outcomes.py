@@ -161,7 +161,7 @@ async def test_the_answer_does_what_the_table_says(row: outcome.Row, tmp_path: P
     async with Service() as service:
         settings = config(tmp_path / "shop.db", service.openapi, sync={"on_reject": "halt", **play.settings})
         await play.bend(service)
-        async with Agent(tmp_path, settings, measured=False) as agent:
+        async with Agent(tmp_path, settings) as agent:
             await agent.start()
             wanted = "halted" if row.verdict is Verdict.REJECTED else STATE.get(row.verdict)
             if wanted:

@@ -26,7 +26,7 @@ async def street(directory: Path, given: Service | None = None, **sync: Any) -> 
     database = shop.make(directory / "shop.db", 10)
     async with (
         given or Service() as service,
-        Agent(directory, config(directory / "shop.db", service.openapi, sync=sync), measured=False) as agent,
+        Agent(directory, config(directory / "shop.db", service.openapi, sync=sync)) as agent,
     ):
         yield database, service, agent
     database.close()

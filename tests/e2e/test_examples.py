@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import io
 import json
-import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -18,7 +17,7 @@ import aiohttp
 import pytest
 
 from harness import shop
-from harness.agent import Agent, config, until
+from harness.agent import Agent, config, unmeasured, until
 from harness.server import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -61,7 +60,7 @@ class Example:
         """Start on the same port as before, and wait until it answers."""
         address = [f"127.0.0.1:{self.port}", "service.php"] if self.name == "service-php" else [str(self.port)]
         # Counting for coverage would make each of many starts half as long again.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        environment = unmeasured()
         environment |= {"SERVICE_KEY": KEY, "SERVICE_DATABASE": str(self.database)}
         environment |= {"DATABASE": f"sqlite:///{self.database}", "PORT": str(self.port)}
         with (self.folder / "service.log").open("ab") as log:
@@ -153,7 +152,7 @@ async def test_nothing_is_found_in_it(service: Example, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fuagent", "conformance", service.url, "--key", "env:KEY", "--json"]
     more = ["--task-id", "orders-sync"] if service.name == "service-fastapi-kit" else []  # the kit knows its tasks
     judge = await asyncio.create_subprocess_exec(
-        *command, *more, cwd=tmp_path, env=os.environ | {"KEY": KEY}, stdout=asyncio.subprocess.PIPE
+        *command, *more, cwd=tmp_path, env=unmeasured() | {"KEY": KEY}, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await asyncio.wait_for(judge.communicate(), 120)
     report = json.loads(out)
@@ -184,7 +183,7 @@ async def test_a_real_agent_keeps_it_equal_while_it_is_killed(service: Example, 
     """Killed in the middle of the snapshot and again among the changes, it ends with the rows of the source."""
     database = source(tmp_path / "shop.db", 3000, service)
     settings = config(tmp_path / "shop.db", f"{service.url}/openapi.json", sync={"batch_size": 50})
-    async with Agent(tmp_path, settings, measured=False) as agent:
+    async with Agent(tmp_path, settings) as agent:
         await agent.start()
         await until(lambda: service.size() > 60_000, "a part of the snapshot is stored")
         await service.end()

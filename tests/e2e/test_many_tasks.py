@@ -85,7 +85,7 @@ async def test_no_row_is_lost_and_no_checkpoint_mixed(store: str, tmp_path: Path
             folder.mkdir()
             sources.append(stack.enter_context(closing(source(folder / "shop.db", owner))))
             made = settings(folder / "shop.db", owner, f"{service.origin}/openapi.json")
-            agents.append(await stack.enter_async_context(Agent(folder, made, measured=False)))
+            agents.append(await stack.enter_async_context(Agent(folder, made)))
         await asyncio.gather(*(agent.start() for agent in agents))
         for version in range(1, ROUNDS + 1):
             for owner, database in enumerate(sources):

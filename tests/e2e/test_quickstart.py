@@ -88,7 +88,7 @@ async def street(directory: Path, servers: str = "") -> AsyncIterator[tuple[sqli
     os.environ["PYTHONUNBUFFERED"] = "1"
     await service.start()
     try:
-        async with Agent(directory, config(directory / "shop.db", service.document), measured=False) as agent:
+        async with Agent(directory, config(directory / "shop.db", service.document)) as agent:
             yield database, service, agent
     finally:
         await service.kill()

@@ -50,10 +50,15 @@ def config(
     }
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of processes that do not count for coverage, whose start is then a third shorter."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
+
 class Agent:
     """One state directory and the processes that work on it, one after the other.
 
-    ``measured``: whether they count for coverage, which makes a start half as long again.
+    ``measured``: whether they count for coverage.
     """
 
     def __init__(
@@ -62,14 +67,13 @@ class Agent:
         settings: Mapping[str, Any],
         env: Mapping[str, str] | None = None,
         *,
-        measured: bool = True,
+        measured: bool = False,
     ) -> None:
         self.directory = directory
         self.path = directory / "config.yaml"
         self.state_dir = directory / ".fuagent"
         self.log = directory / "agent.log"
-        outer = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE")}
-        self.env = {**outer, **(env or {})}
+        self.env = {**(os.environ if measured else unmeasured()), **(env or {})}
         self.process: asyncio.subprocess.Process | None = None
         self.configure(settings)
 

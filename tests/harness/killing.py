@@ -95,7 +95,7 @@ async def run(directory: Path, orders: Orders, kills: int, seed: int) -> Report:
     async with Service() as service:
         service.answer = _slowly(service, chance, report)
         settings = config(directory, service.openapi, source=orders.source, sync={"batch_size": 50})
-        async with Agent(directory, settings, measured=False) as agent:
+        async with Agent(directory, settings) as agent:
             writer = Writer(orders, chance)
             writer.start()
             for _ in range(kills):

@@ -8,7 +8,6 @@ carry, checkpoint and the rest of the state. Rows of one batch with the checkpoi
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 from collections import Counter
@@ -27,7 +26,7 @@ from fuagent.receiver.rows import RowType
 from fuagent.receiver.service import Route, receive
 from fuagent.receiver.store import State, Target
 from harness import kept_orders
-from harness.agent import Agent, config, until
+from harness.agent import Agent, config, unmeasured, until
 from harness.killing import Writer
 from harness.orders import SqliteOrders
 from harness.passage import Batch, Passage
@@ -63,7 +62,7 @@ class Process:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        self._env = unmeasured()
         self._env |= {"DATABASE": database, "SERVICE_KEY": "k-1234", "REDIS": redis}
         self.process: asyncio.subprocess.Process | None = None
 
@@ -194,7 +193,7 @@ async def run(directory: Path, database: str, kills: int, seed: int, rows: int =
     async with Passage(receiver.url) as passage:
         settings = config(directory / "shop.db", f"{passage.url}/openapi.json", sync={"batch_size": 20})
         judge = LooseJudge(engine, RedisStore(redis)) if redis else Judge(engine)
-        async with Agent(directory, settings, measured=False) as agent, _ended(receiver):
+        async with Agent(directory, settings) as agent, _ended(receiver):
             await agent.start()
             writer = Writer(orders, chance)
             writer.start()

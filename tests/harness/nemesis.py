@@ -78,7 +78,7 @@ async def assert_endures(
     chance = random.Random(SEED)
     async with Service(_document(workloads)) as service, Proxy(server.port) as proxy:
         settings = _settings(service, {**source, "endpoint": source["endpoint"].format(port=proxy.port)}, workloads)
-        async with Agent(directory, settings, measured=False) as agent:
+        async with Agent(directory, settings) as agent:
             nemesis = kind(server, proxy, agent, chance)
             try:
                 await _live(nemesis, service, workloads)
