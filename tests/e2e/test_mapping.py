@@ -62,7 +62,7 @@ async def test_everything_at_once(tmp_path: Path) -> None:
     database = made(tmp_path / "shop.db")
     async with Service(document()) as service:
         settings, env = setting(tmp_path, service)
-        async with Agent(tmp_path, settings, env) as agent:
+        async with Agent(tmp_path, settings, env, measured=True) as agent:
             await agent.start()
             await agent.state("caught up")
             database.execute("INSERT INTO orders VALUES (4, 'e@f', 'z', 'paid')")
@@ -85,7 +85,7 @@ async def test_a_function_that_fails(tmp_path: Path) -> None:
     database = made(tmp_path / "shop.db")
     async with Service(document()) as service:
         settings, env = setting(tmp_path, service)
-        async with Agent(tmp_path, settings, env) as agent:
+        async with Agent(tmp_path, settings, env, measured=True) as agent:
             await agent.start()
             await agent.state("caught up")
             database.execute("INSERT INTO orders VALUES (5, 'canary@mail', NULL, 'paid')")
@@ -103,7 +103,7 @@ async def test_neighbours_that_a_function_fails_on(tmp_path: Path) -> None:
     database.execute("INSERT INTO orders VALUES (5, 'a', NULL, 'paid'), (6, 'b', NULL, 'paid'), (7, 'c', 'z', 'paid')")
     async with Service(document()) as service:
         settings, env = setting(tmp_path, service, on_reject="set_aside")
-        async with Agent(tmp_path, settings, env) as agent:
+        async with Agent(tmp_path, settings, env, measured=True) as agent:
             assert await agent.once() == 0, agent.text()
             database.execute("UPDATE orders SET email = 'd' WHERE id > 4")
             assert await agent.once() == 0, agent.text()
@@ -119,7 +119,7 @@ async def test_mistakes_are_found_by_check(tmp_path: Path) -> None:
     made(tmp_path / "shop.db").close()
     async with Service(document()) as service:
         settings, env = setting(tmp_path, service, where="stauts = 'paid'")
-        async with Agent(tmp_path, settings, env) as agent:
+        async with Agent(tmp_path, settings, env, measured=True) as agent:
             where = await agent.call("check")
             settings["syncs"]["orders-sync"].update(where="", mask={"id": "redact"}, mask_salt=None)
             del settings["syncs"]["orders-sync"]["mask_salt"]

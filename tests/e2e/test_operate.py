@@ -17,7 +17,10 @@ from harness.service import Request, Service
 async def test_a_pause_outlives_the_agent(tmp_path: Path) -> None:
     """Paused while it runs, a sync sends nothing before it is resumed, not even after a restart."""
     database = shop.make(tmp_path / "shop.db", 5)
-    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         await agent.start()
         await agent.state("caught up")
         code, out, _ = await agent.call("pause", "orders-sync")
@@ -44,7 +47,10 @@ async def test_a_pause_outlives_the_agent(tmp_path: Path) -> None:
 async def test_pause_and_resume_without_an_agent(tmp_path: Path) -> None:
     """With none running the journal remembers the pause, and its end; run --once then ends at once."""
     database = shop.make(tmp_path / "shop.db", 5)
-    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         paused = await agent.call("pause", "orders-sync")
 
         assert await agent.once() == 0
@@ -71,7 +77,10 @@ def empty_the_log(database: Any) -> None:
 async def test_a_gap_is_accepted(tmp_path: Path, running: bool) -> None:
     """After accept-gap batches suggest no snapshot any more and none is taken, whether an agent runs or not."""
     database = shop.make(tmp_path / "shop.db", 5)
-    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         before = await agent.call("accept-gap", "orders-sync")
         await agent.once()
         empty_the_log(database)
@@ -99,7 +108,7 @@ async def test_a_gap_is_accepted(tmp_path: Path, running: bool) -> None:
 async def test_a_sync_nobody_knows(tmp_path: Path, command: str) -> None:
     """A name that is not in the configuration is answered with those that are."""
     shop.make(tmp_path / "shop.db", 1).close()
-    async with Agent(tmp_path, config(tmp_path / "shop.db", "http://127.0.0.1:9/openapi.json")) as agent:
+    async with Agent(tmp_path, config(tmp_path / "shop.db", "http://127.0.0.1:9/openapi.json"), measured=True) as agent:
         code, out, err = await agent.call(command, "nobody")
 
         assert code == 5
@@ -112,7 +121,7 @@ async def test_a_snapshot_that_was_cut_off_keeps_where_it_began(tmp_path: Path) 
     database = shop.make(tmp_path / "shop.db", 600)
     async with Service() as service:
         settings = config(tmp_path / "shop.db", service.openapi, sync={"batch_size": 100})
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             taken: list[int] = []
 
             async def two_and_no_more(_request: Request) -> web.Response | None:

@@ -17,7 +17,7 @@ async def test_what_is_shown_is_what_is_sent(tmp_path: Path) -> None:
     shop.make(tmp_path / "shop.db", 7).close()
     async with Service() as service:
         settings = config(tmp_path / "shop.db", service.openapi, sync={"batch_size": 3})
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             code, out, err = await agent.call("preview", "orders-sync", "-n", "5")
             shown = out.split("\n\n")
             await agent.once()
@@ -40,7 +40,10 @@ async def test_nothing_is_sent_and_nothing_changes(tmp_path: Path) -> None:
     """The service gets no row and no question, the database and the journal stay as they are."""
     database = shop.make(tmp_path / "shop.db", 3)
     before = list(database.iterdump())
-    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         code, _, _ = await agent.call("preview", "orders-sync")
 
         assert code == 0
@@ -56,7 +59,10 @@ async def test_rows_that_do_not_fit_the_document(tmp_path: Path) -> None:
     types = {"id": "integer", "name": "string", "price": "integer", "ver": "number", "index": "integer"}
     properties = {name: {"type": type_} for name, type_ in types.items()} | {"_deleted": {"type": "boolean"}}
     doc = document(properties=properties, required=["id"], additionalProperties=False, **MARKS)
-    async with Service(doc) as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service(doc) as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         code, out, err = await agent.call("preview", "orders-sync", "-n", "2")
 
         assert code == 1
@@ -73,7 +79,7 @@ async def test_a_document_that_cannot_be_met(tmp_path: Path) -> None:
     shop.make(tmp_path / "shop.db", 3).close()
     async with (
         Service(document(required=["colour"], **MARKS)) as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
     ):
         code, out, err = await agent.call("preview", "orders-sync")
 
@@ -89,7 +95,7 @@ async def test_secrets_in_the_address_are_covered(tmp_path: Path) -> None:
     async with Service() as service:
         parts = {"batch_endpoint": "/ingest-batch?token=s3cret", "compression": "gzip"}
         settings = config(tmp_path / "shop.db", service.openapi, pusher={"driver_params": parts})
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             code, out, err = await agent.call("preview", "orders-sync")
 
         assert code == 0
@@ -105,7 +111,7 @@ async def test_a_token_is_not_fetched(tmp_path: Path) -> None:
     async with Service() as service:
         credential = {"client_id": "me", "client_secret": "s3cret", "token_url": f"{service.url}/token"}
         settings = config(tmp_path / "shop.db", service.openapi, pusher={"credential": credential})
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             code, out, err = await agent.call("preview", "orders-sync")
 
         assert code == 0, err
@@ -119,7 +125,7 @@ async def test_a_pusher_without_requests_and_a_table_without_rows(tmp_path: Path
     database = shop.make(tmp_path / "shop.db", 1)
     settings = config(tmp_path / "shop.db", "")
     settings["pushers"]["service"] = {"driver": "stdout"}
-    async with Agent(tmp_path, settings) as agent:
+    async with Agent(tmp_path, settings, measured=True) as agent:
         _, out, _ = await agent.call("preview", "orders-sync")
         database.execute("DELETE FROM orders")
         code, empty, err = await agent.call("preview", "orders-sync")

@@ -53,7 +53,7 @@ async def listed(agent: Agent) -> list[dict[str, Any]]:
 async def test_a_refused_row_is_sent_again_as_it_is_now(tmp_path: Path, running: bool) -> None:
     """retry reads each row anew and sends it alone, without an index, and takes it off the list."""
     database = shop.make(tmp_path / "shop.db", 5)
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         choosy = Choosy(service, 2, 4)
         await agent.once()
         rows = await listed(agent)
@@ -88,7 +88,7 @@ async def test_a_refused_row_is_sent_again_as_it_is_now(tmp_path: Path, running:
 async def test_what_is_gone_is_dropped_and_what_is_refused_again_stays(tmp_path: Path, running: bool) -> None:
     """A row that was deleted since leaves the list; one that the service still refuses stays on it, with its reason."""
     database = shop.make(tmp_path / "shop.db", 5)
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         Choosy(service, 2, 4)
         await agent.once()
         database.execute("DELETE FROM orders WHERE id = 2")
@@ -114,7 +114,7 @@ async def test_what_is_gone_is_dropped_and_what_is_refused_again_stays(tmp_path:
 async def test_the_mark_of_a_deleted_row_is_sent_again(tmp_path: Path) -> None:
     """A refused mark of a deletion is no row that is gone: the service still has the row, so the mark goes again."""
     database = shop.make(tmp_path / "shop.db", 3)
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         await agent.once()
         choosy = Choosy(service, 2)
         database.execute("UPDATE orders SET ver = 2 WHERE id = 1")
@@ -132,7 +132,7 @@ async def test_the_mark_of_a_deleted_row_is_sent_again(tmp_path: Path) -> None:
 async def test_one_row_is_shown_with_its_key(tmp_path: Path) -> None:
     """show prints key and event; the list and the log hold nothing of the row."""
     shop.make(tmp_path / "shop.db", 5).close()
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         Choosy(service, 2)
         await agent.start()
         await agent.state("caught up")
@@ -155,7 +155,7 @@ async def test_one_row_is_shown_with_its_key(tmp_path: Path) -> None:
 async def test_without_the_source_a_row_is_shown_without_its_key(tmp_path: Path) -> None:
     """Which columns are the key only the database knows; the event is there all the same."""
     shop.make(tmp_path / "shop.db", 5).close()
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         Choosy(service, 2)
         await agent.once()
         (tmp_path / "shop.db").rename(tmp_path / "elsewhere.db")
@@ -170,7 +170,7 @@ async def test_without_the_source_a_row_is_shown_without_its_key(tmp_path: Path)
 async def test_rows_are_let_go(tmp_path: Path, running: bool) -> None:
     """drop takes rows off the list by number, or all of them; without a terminal it wants --yes."""
     shop.make(tmp_path / "shop.db", 9).close()
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         Choosy(service, 2, 4, 6)
         await agent.once()
         if running:
@@ -202,7 +202,7 @@ async def test_rows_are_let_go(tmp_path: Path, running: bool) -> None:
 async def test_a_retry_without_an_answer_keeps_the_rows(tmp_path: Path) -> None:
     """Without an agent nobody waits for a service that is down: the command ends and the rows stay on the list."""
     shop.make(tmp_path / "shop.db", 5).close()
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         choosy = Choosy(service, 2)
         await agent.once()
         choosy.ids = set()
@@ -220,7 +220,7 @@ async def test_a_retry_without_an_answer_keeps_the_rows(tmp_path: Path) -> None:
 async def test_a_paused_sync_sends_nothing_again(tmp_path: Path) -> None:
     """retry says how to end the pause instead of waiting for it."""
     shop.make(tmp_path / "shop.db", 5).close()
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         Choosy(service, 2)
         await agent.start()
         await agent.state("caught up")
@@ -236,7 +236,7 @@ async def test_a_paused_sync_sends_nothing_again(tmp_path: Path) -> None:
 async def test_a_reply_to_a_retry_may_ask_for_a_snapshot(tmp_path: Path) -> None:
     """Every reply may ask for a snapshot, that to a row sent again too."""
     shop.make(tmp_path / "shop.db", 5).close()
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service), measured=True) as agent:
         choosy = Choosy(service, 2)
         await agent.start()
         await agent.state("caught up")
@@ -254,7 +254,7 @@ async def test_a_key_that_is_masked_cannot_be_read_back(tmp_path: Path) -> None:
     shop.make(tmp_path / "shop.db", 5).close()
     async with Service() as service:
         masked = settings(tmp_path, service, mask={"id": "hash"}, mask_salt="pepper")
-        async with Agent(tmp_path, masked) as agent:
+        async with Agent(tmp_path, masked, measured=True) as agent:
             refused: list[str] = []
 
             async def one(request: Request) -> web.Response | None:
@@ -275,7 +275,7 @@ async def test_a_key_that_is_masked_cannot_be_read_back(tmp_path: Path) -> None:
 async def test_a_row_between_two_batches(tmp_path: Path) -> None:
     """While changes stream, rows sent again stand between two batches, and every change arrives in order."""
     database = shop.make(tmp_path / "shop.db", 20)
-    async with Service() as service, Agent(tmp_path, settings(tmp_path, service, batch_size=5)) as agent:
+    async with Service() as service, Agent(tmp_path, settings(tmp_path, service, batch_size=5), measured=True) as agent:
         choosy = Choosy(service, 2, 4)
         await agent.start()
         await agent.state("caught up")
@@ -296,7 +296,7 @@ async def test_rows_that_a_2xx_names_are_set_aside(tmp_path: Path) -> None:
     sync = {"on_reject": "set_aside", "accept_rejected": True}
     async with Service() as service:
         settings = config(tmp_path / "shop.db", service.openapi, sync=sync)
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             service.rejects = {2: "no colour order 2", 5: "no colour order 5"}
             await agent.start()
             await agent.state("caught up")
@@ -341,7 +341,7 @@ async def test_rows_that_the_kit_names_are_set_aside(tmp_path: Path) -> None:
         settings = config(
             tmp_path / "shop.db", f"{running.origin}/openapi.json", sync=sync, pusher={"credential": {"key": KEY}}
         )
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             code = await agent.once()
             rows = await listed(agent)
     database.close()
@@ -358,7 +358,9 @@ async def test_a_row_that_a_2xx_names_halts(tmp_path: Path) -> None:
     database = shop.make(tmp_path / "shop.db", 3)
     async with (
         Service() as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"accept_rejected": True})) as agent,
+        Agent(
+            tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"accept_rejected": True}), measured=True
+        ) as agent,
     ):
         await agent.once()
         service.rejects = {2: "no colour order 2"}
@@ -388,7 +390,10 @@ def _told(checkpoint: int) -> Any:
 async def test_a_service_that_happens_to_answer_so_is_not_misread(tmp_path: Path) -> None:
     """Without accept_rejected a member of that name means nothing."""
     shop.make(tmp_path / "shop.db", 3).close()
-    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         service.reply = {"rejected": [{"row": 0, "reason": "history"}]}
 
         assert await agent.once() == 0

@@ -28,7 +28,7 @@ def starts(agent: Agent, name: str) -> int:
 async def test_only_the_changed_sync_restarts(tmp_path: Path) -> None:
     """SIGHUP: the sync whose section changed begins anew and goes on where it was; the other notices nothing."""
     database = shop.make(tmp_path / "shop.db", 5)
-    async with Service() as service, Service() as other, Agent(tmp_path, {}) as agent:
+    async with Service() as service, Service() as other, Agent(tmp_path, {}, measured=True) as agent:
         agent.configure(two(tmp_path / "shop.db", service, other))
         await agent.start()
         await agent.state("caught up")
@@ -58,7 +58,7 @@ async def test_only_the_changed_sync_restarts(tmp_path: Path) -> None:
 async def test_added_and_removed(tmp_path: Path) -> None:
     """A sync that is new begins with its snapshot, one that is gone ends, and ``fuagent reload`` says so."""
     shop.make(tmp_path / "shop.db", 5).close()
-    async with Service() as service, Service() as other, Agent(tmp_path, {}) as agent:
+    async with Service() as service, Service() as other, Agent(tmp_path, {}, measured=True) as agent:
         agent.configure(config(tmp_path / "shop.db", service.openapi))
         await agent.start()
         await agent.state("caught up")
@@ -91,7 +91,7 @@ async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
     database = shop.make(tmp_path / "shop.db", 5)
     async with Service() as service:
         settings = config(tmp_path / "shop.db", service.openapi)
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             await agent.start()
             await agent.state("caught up")
             agent.configure(config(tmp_path / "shop.db", service.openapi, sync={"transform": "no.such:function"}))
@@ -117,7 +117,10 @@ async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
 async def test_without_an_agent(tmp_path: Path) -> None:
     """There is nothing to reload where nothing runs, and that is said."""
     shop.make(tmp_path / "shop.db", 1).close()
-    async with Service() as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+    async with (
+        Service() as service,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent,
+    ):
         code, out, err = await agent.call("reload")
 
         assert (code, out) == (4, "")

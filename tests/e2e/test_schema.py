@@ -21,7 +21,7 @@ async def test_check_and_run_accept_the_document(tmp_path: Path, deletes: str | 
     database = shop.make(tmp_path / "shop.db", 5)
     async with Service() as service:
         settings = config(tmp_path / "shop.db", service.openapi, sync={"deletes": deletes} if deletes else {})
-        async with Agent(tmp_path, settings) as agent:
+        async with Agent(tmp_path, settings, measured=True) as agent:
             code, out, err = await agent.call("schema", "orders-sync", "--openapi")
             _, models, _ = await agent.call("schema", "orders-sync", "--pydantic")
             _, statements, _ = await agent.call("schema", "orders-sync", "--sql")
@@ -59,7 +59,7 @@ async def test_check_and_run_accept_the_document(tmp_path: Path, deletes: str | 
 async def test_typescript_names_what_is_sent(tmp_path: Path) -> None:
     """Every property of an event has its line."""
     shop.make(tmp_path / "shop.db", 1).close()
-    async with Agent(tmp_path, config(tmp_path / "shop.db", "http://127.0.0.1:9/o")) as agent:
+    async with Agent(tmp_path, config(tmp_path / "shop.db", "http://127.0.0.1:9/o"), measured=True) as agent:
         code, out, _ = await agent.call("schema", "orders-sync", "--typescript")
 
         assert code == 0
@@ -68,7 +68,7 @@ async def test_typescript_names_what_is_sent(tmp_path: Path) -> None:
 
 async def test_one_form_has_to_be_chosen(tmp_path: Path) -> None:
     """None and two are answered with those there are; a database that is not there with where it should be."""
-    async with Agent(tmp_path, config(tmp_path / "shop.db", "http://127.0.0.1:9/o")) as agent:
+    async with Agent(tmp_path, config(tmp_path / "shop.db", "http://127.0.0.1:9/o"), measured=True) as agent:
         none = await agent.call("schema", "orders-sync")
         two = await agent.call("schema", "orders-sync", "--sql", "--openapi")
         lost = await agent.call("schema", "orders-sync", "--sql")
@@ -85,7 +85,7 @@ async def test_without_marks_no_secret_and_no_variable_is_needed(tmp_path: Path)
     """The service's key need not be set, and its name stands nowhere in the document."""
     shop.make(tmp_path / "shop.db", 1).close()
     settings = config(tmp_path / "shop.db", "http://127.0.0.1:9/o", pusher={"credential": {"key": "${NO_SUCH_KEY}"}})
-    async with Agent(tmp_path, settings) as agent:
+    async with Agent(tmp_path, settings, measured=True) as agent:
         code, out, _ = await agent.call("schema", "orders-sync", "--openapi")
 
         assert code == 0

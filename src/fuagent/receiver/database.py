@@ -161,7 +161,8 @@ class DatabaseStore:
     def _made(self, target: Target, rows: Sequence[Row | None]) -> _Known:
         if not self._make:
             raise ValueError(f"there is no table {target.table} in the database: call create()")
-        there = making.names(self._engine)
+        # Another process may have made it just now, which is none of the others.
+        there = [name for name in making.names(self._engine) if name != target.table]
         if making.folds_names(self._engine) and target.table.casefold() in map(str.casefold, there):
             raise PayloadError("the name of the table differs from that of another one in case alone")
         if len(there) >= growing.MOST_TABLES:
