@@ -448,6 +448,21 @@ class TestWholeTransactions:
 
         assert [(parcel.count, parcel.boundary) for parcel in drained(subject)] == [(4, False), (2, True), (3, True)]
 
+    def test_what_was_begun_is_given_back_whole(self):
+        """A piece of a larger transaction that still fitted behind the last end goes back to the rest of it."""
+        subject = self.whole(most=10)
+        subject.add(rows(*[b"{}"] * 3, at=1))
+        subject.add(rows(*[b'{"n":%d}' % number for number in range(30)], at=2))
+        parcels = drained(subject)
+
+        assert [(parcel.count, parcel.boundary) for parcel in parcels] == [
+            (3, True),
+            (10, False),
+            (10, False),
+            (10, True),
+        ]
+        assert [line for parcel in parcels[1:] for line in parcel.events()] == [b'{"n":%d}' % n for n in range(30)]
+
     @given(sequences(), some.integers(1, 6), some.integers(1, 200))
     def test_nothing_lost(self, given_rows, most, limit):
         """The same rows in the same order as without it, and no batch but the last part of a large one is cut."""
