@@ -384,7 +384,7 @@ class _Session:
         acknowledged = self._sync.ledger.record.acknowledged
         if checkpoint.answer is Answer.NO_ENDPOINT:
             return acknowledged
-        if self._sync.settings.accept_rejected and known and acknowledged:
+        if self._sync.settings.accept_rejected and known:
             return min(checkpoint.index, acknowledged)
         return checkpoint.index
 

@@ -190,3 +190,22 @@ def test_a_reply_without_names_leaves_the_parcel_whole():
         assert Refused(0) != Refused(1)
 
     world.run(story)
+
+
+def test_what_halts_behind_a_snapshot_that_ended_in_a_named_row():
+    """The service's checkpoint is above them, and nothing was acknowledged yet: the journal tells that all are owed."""
+    world = naming(2, 3, 4)
+
+    async def story(world: World) -> None:
+        world.put(1, 2)
+        world.begin()
+        await world.until(lambda: world.progress.state.value == "caught up")
+        world.put(3, 4)
+        await world.until(lambda: world.pipeline.halted)
+        assert [key for key, _ in aside(world)] == [2]
+        await world.end()
+        world.service.names = lambda _event: False
+        world.begin()
+        await world.until(lambda: {("a", 3), ("a", 4)} < set(world.service.rows()))
+
+    world.run(story)
