@@ -29,7 +29,7 @@ async def street(
     database = shop.make(directory / "shop.db", rows)
     async with (
         given or Service() as service,
-        Agent(directory, config(directory / "shop.db", service.openapi, **settings), measured=True) as agent,
+        Agent(directory, config(directory / "shop.db", service.openapi, **settings)) as agent,
     ):
         yield database, service, agent
         assert SECRET not in agent.text()
@@ -65,7 +65,7 @@ def says(status: dict[str, Any], *words: str) -> None:
 )
 async def test_a_wrong_configuration_is_refused_with_its_place(text: str, words: list[str], tmp_path: Path) -> None:
     """Exit code 3, the file and line, no traceback."""
-    agent = Agent(tmp_path, {}, measured=True)
+    agent = Agent(tmp_path, {})
     agent.path.write_text(text)
 
     code, _, err = await agent.call("run", "--once")
@@ -79,7 +79,7 @@ async def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     """Three mistakes, three lines, each with its path; a secret beside them is not shown."""
     settings = config(tmp_path / "shop.db", "http://127.0.0.1:1/openapi.json", sync={"batch_sise": 1, "deletes": "no"})
     settings["syncs"]["orders-sync"]["source"] = "shoop"
-    agent = Agent(tmp_path, settings, measured=True)
+    agent = Agent(tmp_path, settings)
 
     code, out, _ = await agent.call("check")
 
@@ -163,7 +163,7 @@ async def test_a_service_that_is_down_at_start_is_waited_for(tmp_path: Path) -> 
     await service.start()
     await service.stop()
     database = shop.make(tmp_path / "shop.db")
-    async with Agent(tmp_path, config(tmp_path / "shop.db", service.openapi), measured=True) as agent:
+    async with Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
         await agent.start()
         says(await agent.state("retrying"), f"127.0.0.1:{service.port}")
         await service.start()

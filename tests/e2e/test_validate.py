@@ -28,7 +28,7 @@ async def test_rows_that_do_not_fit(tmp_path: Path, validate: str) -> None:
     sync = {"validate": validate, "on_reject": "set_aside"}
     async with (
         describing(properties=NAMES) as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync=sync), measured=True) as agent,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync=sync)) as agent,
     ):
         assert await agent.once() == 0
         if validate == "start":
@@ -59,7 +59,7 @@ async def test_the_sync_halts(tmp_path: Path) -> None:
     database = shop.make(tmp_path / "shop.db", 3)
     async with (
         describing(properties=NAMES) as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync=ROWS), measured=True) as agent,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync=ROWS)) as agent,
     ):
         await agent.start()
         await agent.state("caught up")
@@ -85,7 +85,7 @@ async def test_check_says_whether_rows_can_be_checked(tmp_path: Path, items: Any
     shop.make(tmp_path / "shop.db", 3).close()
     async with (
         Service(document(**items)) as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync=ROWS), measured=True) as agent,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync=ROWS)) as agent,
     ):
         found, out, err = await agent.call("check")
 
@@ -123,7 +123,7 @@ async def test_check_compares_names_types_and_enums(tmp_path: Path, properties: 
     fields = {"id": "id", "ver": "ver", "customer.name": "name", "country": {"constant": "NL"}}
     async with (
         Service(document(properties=properties)) as service,
-        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"fields": fields}), measured=True) as agent,
+        Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"fields": fields})) as agent,
     ):
         found, out, err = await agent.call("check")
         text = " ".join((out + err).split())
