@@ -13,13 +13,11 @@ from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBase, SecurityBase
 from fastapi.security.base import SecurityBase as Scheme
 
 from fuagent.contract.spec import STATUS_FIELD
-from fuagent.model import INDEX_MAX
 from fuagent.receiver.access import Access
-from fuagent.receiver.rows import RowType
+from fuagent.receiver.rows import INDEX, RowType
 from fuagent.receiver.service import Route, Tables
 
 Json = dict[str, Any]
-_INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
 
 _NOT_TAKEN = {
     400: "The body cannot be read.",
@@ -113,7 +111,7 @@ def _ingest(items: Sequence[Json], task: Json) -> Json:
 
 def status() -> Json:
     """The operation that tells the checkpoint."""
-    found = {"type": "object", "properties": {"index": dict(_INDEX)}, "required": ["index"]}
+    found = {"type": "object", "properties": {"index": dict(INDEX)}, "required": ["index"]}
     return {
         "summary": "Tells the last index that was stored",
         "parameters": [_parameter(name, "query", required=True) for name in ("task_id", "agent_id")],

@@ -17,7 +17,7 @@ from fuagent.model import INDEX_MAX
 from fuagent.receiver.store import Key, Row
 from fuagent.receiver.typed import Json, typed
 
-_INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
+INDEX = {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class RowType:
         whole = self._type.schema()
         made: Json = _inlined(whole, whole.get("$defs", {}), ())
         made.setdefault("type", "object")
-        made["properties"] = {**made.get("properties", {}), "index": dict(_INDEX)}
+        made["properties"] = {**made.get("properties", {}), "index": dict(INDEX)}
         for name in self.key:
             made["properties"].setdefault(name, {})
         if self.delete_field:
