@@ -19,19 +19,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import JSON, Column, DateTime, Time
+from sqlalchemy import JSON, Column, DateTime, Float, Time
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from fuagent.errors import PayloadError
 
 _NONE = type(None)
-_PASSING: dict[type, frozenset[type]] = {
-    bool: frozenset({bool, _NONE}),
-    int: frozenset({int, _NONE}),
-    str: frozenset({str, _NONE}),
-}
-"""Types of values that stay what they are, by the type of the column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +33,8 @@ class Reader:
     """What turns JSON values into those of one column, one by one or all of a column's at once."""
 
     one: Callable[[Any], Any]
-    passing: frozenset[type] = frozenset()
-    """Types of values that ``one`` gives back as they are."""
+    stay: Callable[[Sequence[Any]], bool] = lambda _values: False
+    """Whether ``one`` would give back each of these values as it is."""
 
     def __call__(self, value: Any) -> Any:
         """One value."""
@@ -48,7 +42,13 @@ class Reader:
 
     def column(self, values: Sequence[Any]) -> Sequence[Any]:
         """Many; most columns have only values that stay what they are, which is seen without a call for each."""
-        return values if self.passing.issuperset(map(type, values)) else [self.one(value) for value in values]
+        return values if self.stay(values) else [self.one(value) for value in values]
+
+
+def of(*types: type) -> Callable[[Sequence[Any]], bool]:
+    """Whether all values are of these types, or null."""
+    passing = frozenset({*types, _NONE})
+    return lambda values: passing.issuperset(map(type, values))
 
 
 _TOO_FINE = re.compile(r"[.,][0-9]{6,}[1-9]")
@@ -77,11 +77,37 @@ def reader(column: Column[Any], dialect: str = "") -> Reader:
         except (ValueError, TypeError, ArithmeticError, binascii.Error):
             raise PayloadError(f"column {column.name} does not take the value of a row") from None
 
-    return Reader(checked, _PASSING.get(_python_type(column.type) or _NONE, frozenset()))
+    return Reader(checked, _stay(column.type, dialect))
+
+
+def _stay(type_: TypeEngine[Any], dialect: str) -> Callable[[Sequence[Any]], bool]:
+    """What sees at once that all values of a column stay what they are, in nearly all batches."""
+    python = _python_type(type_)
+    if python in {bool, int, str}:
+        return of(python)
+    if python is float and dialect == "postgresql":
+        return of(float)
+    if python is Decimal and dialect == "postgresql":
+        return partial(_all_texts, _plain(getattr(type_, "scale", None)).fullmatch)
+    if isinstance(type_, DateTime) and dialect == "postgresql":
+        plain = _moment_text(_fraction_digits(type_, dialect), is_aware=type_.timezone)
+        return lambda values: _all_texts(plain.fullmatch, values) and _all_texts(datetime.fromisoformat, values)
+    return lambda _values: False
+
+
+def _all_texts(holds: Callable[[str], object], values: Sequence[Any]) -> bool:
+    """Whether all that are not null are texts of which something is true; what is raised says that one is not."""
+    texts = [value for value in values if value is not None]
+    try:
+        return all(map(holds, texts))
+    except (TypeError, ValueError):
+        return False
 
 
 def _python_type(type_: TypeEngine[Any]) -> type | None:
     """What values of a type are in Python, where that is known."""
+    if isinstance(type_, Float):  # MySQL's own call themselves decimal, and it cuts a literal of more than 65 digits
+        return float
     try:
         return None if isinstance(type_, JSON) else type_.python_type
     except NotImplementedError:  # before SQLAlchemy 2.1, of a type of one database alone, which reads its own text
@@ -99,7 +125,7 @@ def schema(column: Column[Any]) -> dict[str, Any]:
 
 def _reader(type_: TypeEngine[Any], dialect: str) -> Callable[[Any], Any]:
     if isinstance(type_, DateTime):
-        is_aware = type_.timezone and dialect != "sqlite"  # which keeps no zone with a moment
+        is_aware = type_.timezone and dialect in {"", "postgresql"}  # the others keep no zone with a moment
         digits = _fraction_digits(type_, dialect)
         cut = partial(_cut, _aware if is_aware else _naive, digits, _MOMENT)
         # A text that PostgreSQL reads alike need not become an object and then a text again.
@@ -124,11 +150,13 @@ def _plain(scale: int | None) -> re.Pattern[str]:
 
 
 def _decimal(plain: re.Pattern[str], value: Any, *, scale: int | None, dialect: str) -> Decimal | str:
-    """SQLite keeps a decimal as a float; the others round to the column's digits."""
+    """SQLite keeps a decimal as a float; the others round to the column's digits, and only PostgreSQL has NaN."""
     text = str(value)
     if plain.fullmatch(text):
         return text if dialect == "postgresql" else Decimal(text)
     made = Decimal(text)
+    if not made.is_finite() and dialect not in {"", "postgresql"}:
+        raise ValueError(value)
     if dialect == "sqlite" and Decimal(repr(float(made))) != made:
         raise ValueError(value)
     if scale is not None and made.is_finite() and made != round(made, scale):
@@ -240,8 +268,15 @@ def text(value: Any) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A JSON value as text, with all digits of numbers that came as a Decimal."""
-    return orjson.dumps(value, default=_json_piece).decode()
+    """A JSON value as text, with all digits of numbers that came as a Decimal.
+
+    Raises:
+        PayloadError: it is nested deeper than orjson writes, which is less than it reads.
+    """
+    try:
+        return orjson.dumps(value, default=_json_piece).decode()
+    except orjson.JSONEncodeError:
+        raise PayloadError("a value of a row is nested too deep") from None
 
 
 def _json_piece(value: Any) -> Any:

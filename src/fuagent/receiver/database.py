@@ -24,6 +24,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    MappingResult,
     MetaData,
     String,
     Table,
@@ -34,10 +35,9 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from fuagent.errors import PayloadError
-from fuagent.receiver import growing, making, upserting
+from fuagent.receiver import copying, growing, making, refusals, upserting
 from fuagent.receiver.columns import Reader, reader
 from fuagent.receiver.store import Key, Row, State, Target
 
@@ -134,7 +134,7 @@ class DatabaseStore:
         known = self._tables.get(target.table)
         if known is not None and not known.lacking(rows):
             return
-        with self._growing:
+        with self._growing, refusals.told(self._engine):
             self._grow(target, rows)
 
     def _grow(self, target: Target, rows: Sequence[Row | None]) -> None:
@@ -210,23 +210,23 @@ class DatabaseStore:
         """Rows that the database itself refuses are the sender's fault; all else is ours."""
         mark = _id(agent_id, task_id)
         first = {"id": mark, "agent_id": agent_id, "task_id": task_id, **asdict(State())}
-        try:
-            with self._engine.begin() as connection:
+        with refusals.told(self._engine), self._engine.begin() as connection:
+            # On PostgreSQL a row that is not there locks nothing, so that to look first costs nobody anything.
+            found = self._locked(connection, mark).first() if connection.dialect.name == "postgresql" else None
+            if found is None:
                 connection.execute(upserting.statement(connection.dialect.name, self._state, ["id"], []), first)
-                columns = [self._state.c[name] for name in _STATE]
-                question = select(*columns).where(self._state.c.id == mark).with_for_update()
-                found = connection.execute(question).mappings().one()
-                yield DatabaseTransaction(connection, self._tables, self._state, mark, State(**found))
-        except StatementError as error:
-            # One that is not the driver's is SQLAlchemy's own, of a value that it could not prepare.
-            if isinstance(error, DBAPIError) and not isinstance(error, DataError | IntegrityError):
-                raise
-            raise PayloadError("the database refuses a row") from None
+                found = self._locked(connection, mark).one()
+            yield DatabaseTransaction(connection, self._tables, self._state, mark, State(**found))
+
+    def _locked(self, connection: Connection, mark: str) -> MappingResult:
+        """The state of a sync, which is this transaction's until its end."""
+        columns = [self._state.c[name] for name in _STATE]
+        return connection.execute(select(*columns).where(self._state.c.id == mark).with_for_update()).mappings()
 
     def checkpoint(self, agent_id: str, task_id: str) -> int | None:
         """The checkpoint as last committed."""
         question = select(self._state.c.checkpoint).where(self._state.c.id == _id(agent_id, task_id))
-        with self._engine.connect() as connection:
+        with refusals.told(self._engine), self._engine.connect() as connection:
             found: int | None = connection.execute(question).scalar()
             return found
 
@@ -247,7 +247,7 @@ class DatabaseTransaction:
         """Upsert the rows, those with the same properties together."""
         known = self._tables[target.table]
         for group in _alike(rows):
-            upserting.upsert(self.session, known.table, target.key, known.values(group, run))
+            upserting.upsert(self.session, known.table, target.key, known.values(group, run), known.luck)
 
     def remove(self, target: Target, keys: Iterable[Key]) -> None:
         """Delete by key."""
@@ -283,6 +283,7 @@ class _Known:
         self.run_column = run_column
         self.widths = widths
         """Of columns that grow."""
+        self.luck = copying.Luck()
         self._stamped = run_column in table.c
         self._unknown = unknown
         self._readers: dict[str, Reader] = {
@@ -374,9 +375,9 @@ def _alike(rows: Sequence[Row]) -> Iterable[list[Row]]:
 
 
 def _strict(connection: Any, _record: object) -> None:
-    """Otherwise MySQL cuts a text to its column, and a number to its range, and stores that."""
+    """Otherwise MySQL cuts a text to its column, and a number to its range, and takes moments for the server's zone's."""
     with connection.cursor() as cursor:
-        cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+        cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), time_zone = '+00:00'")
 
 
 def _id(agent_id: str, task_id: str) -> str:

@@ -21,7 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 from fuagent.errors import PayloadError
-from fuagent.receiver.columns import Reader, text
+from fuagent.receiver.columns import Reader, of, text
 from fuagent.receiver.store import Row
 
 MOST_COLUMNS = 500
@@ -46,12 +46,8 @@ HOLDS: Mapping[str, frozenset[str]] = {
 """
 SETTLED = frozenset({"text", "any"})
 """Widths that are never too narrow."""
-_PASSING: Mapping[str, frozenset[type]] = {
-    "boolean": frozenset({bool, type(None)}),
-    "text": frozenset({str, type(None)}),
-    "any": frozenset({str, bool, float, type(None)}),
-}
-"""Types of values that a column takes as they are."""
+_STAY = {"boolean": of(bool), "text": of(str), "any": of(str, bool, float)}
+"""What sees that a column takes values as they are."""
 
 
 def width(value: object) -> str:
@@ -84,7 +80,7 @@ def reader(name: str, wide: str) -> Reader:
             raise PayloadError(f"column {name} does not take the value of a row")
         return float(value) if wide == "number" else value
 
-    return Reader(read, _PASSING.get(wide, frozenset()))
+    return Reader(read, _STAY.get(wide, lambda _values: False))
 
 
 def is_name(name: str) -> bool:

@@ -155,13 +155,13 @@ class ReadyTables:
         return Route(None, target, rows, sweep=self._settings.sweep)
 
     def known(self) -> Sequence[tuple[str, RowType]]:
-        """The tables that are there, by name."""
-        return [(name, self.route(name).rows) for name in self.store.names()]
+        """The tables that are there or whose key was named, by name."""
+        return [(name, self.route(name).rows) for name in sorted({*self.store.names(), *self._settings.keys})]
 
     @property
     def unknown(self) -> RowType | None:
-        """Rows of any form, where tables are made from them."""
-        return RowType(Json, (), self._delete_field) if self._made else None
+        """Rows with the key that all tables have whose key was not named, where tables are made from them."""
+        return RowType(Json, _KEY, self._delete_field) if self._made else None
 
 
 class ReadyRows(RowType):

@@ -107,7 +107,7 @@ def _again(engine: Engine, table: Table) -> Table:
 
 def _verify_collations(table: Table) -> None:
     for column in table.primary_key:
-        collation = making.collation(column)
+        collation = making.collation(column) if isinstance(column.type, String) else None
         if collation and not _EXACT_COLLATION.fullmatch(collation):
             raise ValueError(
                 f"the key {column.name} of table {table.name} has the collation {collation}, which holds different texts "

@@ -138,12 +138,22 @@ class Receiver:
                 raise ValueError(f"task {name} is declared twice at {at}: give one of them another path")
             if is_type and not self._store.keeps_rows:
                 raise ValueError(f"task {name}: the store keeps no rows, so decorate a function that takes them")
+            self._verify_sweep(name, target.table, sweep=sweep)
             self._store.check(target, sweep=sweep)
             route = Route(name, target, rows, None if is_type else taker, sweep, snapshots)
             self._routes.setdefault(at, {})[name] = route
             return taker
 
         return declare
+
+    def _verify_sweep(self, name: str, table: str, *, sweep: bool) -> None:
+        """Refuse tasks that share a table, one of which would take away what the other has sent."""
+        for other in (route for routes in self._routes.values() for route in routes.values()):
+            if other.target.table == table and other.task != name and (sweep or other.sweep):
+                raise ValueError(
+                    f"tasks {other.task} and {name} share the table {table}, and sweep takes away what is not of its own "
+                    "task: give each a table, or leave sweep out"
+                )
 
     def tables(self, tables: Tables, path: str = "/ingest/{table}") -> None:
         """Take every task at ``path``, whose ``{table}`` alone says where its rows go.
@@ -222,7 +232,7 @@ class Receiver:
             result: Response = await answer(grant)
             return result
         except PayloadError as error:
-            return _refusal(422, error.what)
+            return _refusal(422, error.what, detail=error.where)
         except (_RefusedError, body.BodyError) as error:
             return _refusal(error.status, str(error))
         except ClientDisconnect:
@@ -286,15 +296,17 @@ def _json(value: dict[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(value), status, media_type="application/json")
 
 
-def _refusal(status: int, reason: str, *, failed: bool = False) -> Response:
+def _refusal(status: int, reason: str, *, detail: str = "", failed: bool = False) -> Response:
+    """``detail`` is for the log alone."""
     number = secrets.token_hex(6)
     reason = clean(reason)
     _LOG.log(
         logging.ERROR if failed else logging.WARNING,
-        "request %s is answered with %d: %s",
+        "request %s is answered with %d: %s%s",
         number,
         status,
         reason,
+        f" ({clean(detail)})" if detail else "",
         exc_info=failed,
     )
     made = _json({"error": reason, "id": number}, status)

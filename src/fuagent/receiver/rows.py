@@ -86,7 +86,7 @@ class RowType:
 
 
 def _key(number: int, row: Mapping[str, Any], names: Sequence[str]) -> Key:
-    key = tuple([row.get(name) for name in names])
+    key = tuple(map(row.get, names))
     try:
         hash(key)
     except TypeError:

@@ -35,7 +35,9 @@ class _Prepared:
     """What the driver needs of each column's values; None: nothing."""
 
 
-def upsert(connection: Connection, table: Table, key: tuple[str, ...], columns: dict[str, Values]) -> None:
+def upsert(
+    connection: Connection, table: Table, key: tuple[str, ...], columns: dict[str, Values], luck: copying.Luck
+) -> None:
     """Insert rows, and update those whose key is there.
 
     Args:
@@ -43,6 +45,7 @@ def upsert(connection: Connection, table: Table, key: tuple[str, ...], columns: 
         table: The table.
         key: The columns that tell rows apart.
         columns: Values by column, all of one length.
+        luck: What is known of rows that came for this table.
 
     Raises:
         PayloadError: a value does not fit its column.
@@ -50,7 +53,7 @@ def upsert(connection: Connection, table: Table, key: tuple[str, ...], columns: 
     names = tuple(columns)
     prepared = _prepared(connection.dialect, table, key, names)
     if copying.is_worth_it(connection, columns[names[0]]):
-        copying.upsert(connection, table, prepared.statement, names, _rows(prepared, columns))
+        copying.upsert(connection, table, prepared.statement, names, _rows(prepared, columns), luck)
         return
     try:
         if prepared.order:

@@ -1,7 +1,9 @@
 """The event schema as SQL: a table for the rows of each table, and one for the checkpoint.
 
 Only what SQLite, PostgreSQL, MySQL and MariaDB all take. A text that is part of a key is a
-VARCHAR, because MySQL puts no index on a TEXT. Names stand in double quotes only where they have to,
+VARCHAR, because MySQL puts no index on a TEXT. A moment names its digits, because MySQL keeps none by
+itself, and a column that may be null says so, because a TIMESTAMP of MariaDB before 10.10 would turn null
+into the time of the day (https://mariadb.com/kb/en/timestamp/). Names stand in double quotes only where they have to,
 which MySQL takes with ``SET sql_mode = 'ANSI_QUOTES'``.
 """
 
@@ -14,7 +16,7 @@ from fuagent.model import Kind
 from fuagent.schemas.events import INDEX, EventShape, Value, leaves
 
 _TYPES = {"integer": "BIGINT", "number": "DOUBLE PRECISION", "boolean": "BOOLEAN"}
-_MOMENTS = {"date-time": "TIMESTAMP", "date": "DATE"}
+_MOMENTS = {"date-time": "TIMESTAMP(6)", "date": "DATE"}
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _DECIMAL = re.compile(r"\(\s*[0-9]+\s*(?:,\s*[0-9]+\s*)?\)")
 _RESERVED = frozenset(
@@ -89,7 +91,7 @@ def _type(value: Value) -> str:
 
 
 def _null(value: Value) -> str:
-    return "" if value.nullable else " NOT NULL"
+    return " NULL" if value.nullable else " NOT NULL"
 
 
 def _quoted(name: str) -> str:

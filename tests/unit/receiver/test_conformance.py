@@ -336,11 +336,11 @@ async def test_a_certificate_that_nobody_vouches_for_is_named(tmp_path: Path) ->
 
 async def test_a_service_that_hangs_is_a_finding() -> None:
     """An answer that does not come in time breaks the probe it was for, and the others are asked all the same."""
-    report = await judged("a large batch hangs", timeout=1)
+    report = await judged("a large batch hangs", timeout=5)
 
     assert failed(report) == {"3-large"}
     [one] = report.failed()
-    assert one.why == "no whole answer within 1 s"
+    assert one.why == "no whole answer within 5 s"
     assert one.came == "no answer"
 
 

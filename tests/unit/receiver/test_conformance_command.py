@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,20 +12,14 @@ from broken_service import KEY, PASSWORD, USER, BrokenService
 from typer.testing import CliRunner
 
 from fuagent import cli
+from harness import nursery
 
 FEW = ("--rows", "10")
 
 
 async def program(*arguments: str, **environment: str) -> tuple[int, str, str]:
     """The real program to its end: exit code, standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fuagent", "conformance", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | environment,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    return await nursery.call(["conformance", *arguments], os.environ | environment)
 
 
 async def test_a_service_that_keeps_the_contract_ends_with_0() -> None:

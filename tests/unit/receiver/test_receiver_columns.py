@@ -147,7 +147,23 @@ def test_what_postgresql_would_refuse_or_round_is_refused(type_, value):
         reader(sa.Column("c", type_), "postgresql")(value)
 
 
-VALUES = [None, True, 0, 7, 2**70, 1.5, "a", "7", "1.5", "1.234", "2024-02-29", "2024-02-29T12:30:00Z", ["a"], {"a": 1}]
+VALUES = [
+    None,
+    True,
+    0,
+    7,
+    2**70,
+    1.5,
+    "a",
+    "7",
+    "1.5",
+    "1.234",
+    "2024-02-29",
+    "2024-02-29T12:30:00Z",
+    "2024-02-30T12:30:00Z",
+    ["a"],
+    {"a": 1},
+]
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,16 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from fuagent.errors import PayloadError
+from fuagent.contract.payload import Payload
+from fuagent.errors import FuagentError, PayloadError
 from fuagent.receiver.cases import SERVICE_CASES, Reply, Setup
-from fuagent.receiver.copying import FEWEST
+from fuagent.receiver.copying import FEWEST, Luck
 from fuagent.receiver.database import DatabaseStore
 from fuagent.receiver.router import Receiver
 from fuagent.receiver.rows import RowType
 from fuagent.receiver.service import Route, receive
 from fuagent.receiver.store import Target
 from harness.deliveries import AGENT, ROUTE, ROWS, TASK, Life, payload
-from harness.receiving import KEY, served
+from harness.receiving import KEY, batch, served
 from harness.server import until
 
 ODD = 'odd "name`; --'
@@ -50,6 +53,14 @@ PAIRS = sa.Table(
     sa.UniqueConstraint("a", "b"),
 )
 BARE = sa.Table("bare", META, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
+RULED = sa.Table(
+    "ruled",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.Integer),
+    sa.Column("name", sa.String(20), nullable=False, server_default="none"),
+    sa.CheckConstraint("n > 0", name="positive"),
+)
 KINDS = sa.Table(
     "kinds",
     META,
@@ -129,6 +140,7 @@ def rows_of(engine: sa.Engine, table: str = TASK) -> list[tuple[Any, ...]]:
     marks=st.booleans(),
 )
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.fault("F82")
 def test_the_tables_hold_the_last_rows_whatever_happens(engine, store, changes, steps, marks):
     """Replays, cuts and late batches leave the last rows and the highest index, on every database."""
     empty(engine)
@@ -294,16 +306,37 @@ def test_what_the_database_refuses_is_the_rows_fault(engine, store):
     assert rows_of(engine, "pairs") == []
 
 
+@pytest.mark.parametrize("count", [1, MANY])
+@pytest.mark.parametrize(("wrong", "rule"), [({"n": -4321}, "positive"), ({"name": None, "n": 4321}, "name")])
+@pytest.mark.fault("S41")
+def test_a_rule_of_a_table_refuses_a_batch_of_any_size(engine, store, caplog, wrong, rule, count):
+    """With 422, since an answer of 500 would bring the same batch for ever; the log names the rule, and no value."""
+    receiver = Receiver(store, keys=KEY)
+    receiver.task(TASK, key="id", table="ruled")(dict[str, Any])
+    good = [{"id": number, "n": 1, "name": "x"} for number in range(2, count + 1)]
+    with served(receiver.app()) as running:
+        status, answer = running.post(batch(TASK, {"id": 1, "name": "x", **wrong}, *good))
+
+    assert (status, answer["error"]) == (422, "the database refuses a row")
+    assert re.search(rf"{answer['id']} is answered with 422: the database refuses a row \(.*({rule})", caplog.text)
+    assert "4321" not in caplog.text
+    assert rows_of(engine, "ruled") == []
+
+
 def test_another_fault_is_the_databases_own(engine, store):
-    """Without its table the store fails, and no row is blamed."""
+    """Without its table the store fails, and no row is blamed; the log says what the driver calls it."""
     with engine.begin() as connection:
         connection.execute(sa.text("DROP TABLE kinds"))
 
-    with pytest.raises(sa.exc.DBAPIError):
+    with pytest.raises(FuagentError, match="the database does not do its part") as caught:
         receive(store, KIND, payload({"id": 1}))
+
+    assert not isinstance(caught.value, PayloadError)
+    assert re.fullmatch("OperationalError SQLITE_ERROR|UndefinedTable|ProgrammingError 1146", caught.value.where)
 
 
 @pytest.mark.parametrize("name", ['id") VALUES (1); DROP TABLE orders; --', "fuagent_run", "nothing", "value`"])
+@pytest.mark.fault("S37")
 def test_a_property_never_becomes_a_name(engine, store, name):
     """What no column is called is left out, or refused if so wished; the run is nobody's to set."""
     receive(store, ROUTE, payload({"id": 1, "value": 7, name: "evil"}))
@@ -316,6 +349,7 @@ def test_a_property_never_becomes_a_name(engine, store, name):
         assert connection.execute(sa.select(ORDERS.c.fuagent_run)).scalar() != "evil"
 
 
+@pytest.mark.fault("F90")
 def test_rows_and_checkpoint_are_kept_together(engine, store):
     """A failure behind the rows undoes rows, checkpoint and key; the session of the function is the transaction."""
 
@@ -397,18 +431,85 @@ def test_batches_of_one_sync_wait_for_each_other(engine, store):
     assert rows_of(engine) == [(1, 5, "none")]
 
 
-@pytest.mark.parametrize("count", [FEWEST - 1, FEWEST])
-def test_many_rows_are_copied_where_that_can_be_done(engine, store, count):
-    """PostgreSQL gets many rows by COPY, few by INSERT; the others know INSERT alone."""
+@contextmanager
+def noted(engine: sa.Engine) -> Iterator[list[str]]:
+    """The statements that SQLAlchemy runs meanwhile; a COPY goes past it."""
     statements: list[str] = []
     note = lambda connection, cursor, statement, *_: statements.append(statement)  # noqa: E731
     sa.event.listen(engine, "before_cursor_execute", note)
-    receive(store, ROUTE, payload(*({"id": number} for number in range(count))))
+    yield statements
     sa.event.remove(engine, "before_cursor_execute", note)
 
-    copied = any(statement.startswith("CREATE TEMPORARY TABLE") for statement in statements)
-    assert copied is (engine.dialect.name == "postgresql" and count >= FEWEST)
-    assert len(rows_of(engine)) == count
+
+def numbered(numbers: range, value: int) -> Payload:
+    return payload(*({"id": number, "value": value} for number in numbers))
+
+
+@pytest.mark.parametrize("count", [FEWEST - 1, FEWEST])
+def test_many_new_rows_are_copied_where_that_can_be_done(engine, store, count):
+    """PostgreSQL gets many rows by COPY, few by INSERT; the others know INSERT alone."""
+    with noted(engine) as statements:
+        receive(store, ROUTE, numbered(range(count), 1))
+
+    inserted = any(statement.startswith(f"INSERT INTO {TASK}") for statement in statements)
+    assert inserted is not (engine.dialect.name == "postgresql" and count >= FEWEST)
+    assert rows_of(engine) == [(number, 1, "none") for number in range(count)]
+
+
+def test_many_rows_of_which_some_are_there_are_merged(engine, store):
+    """Old and new ones beside each other, and those that came later in place of the earlier."""
+    receive(store, ROUTE, numbered(range(MANY), 1))
+    with noted(engine) as statements:
+        receive(store, ROUTE, numbered(range(MANY - 1, 2 * MANY), 2))
+
+    assert any(TASK in statement and "INSERT INTO" in statement for statement in statements)
+    assert rows_of(engine) == [(number, 1 if number < MANY - 1 else 2, "none") for number in range(2 * MANY)]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [
+            f"ALTER TABLE {TASK} ENABLE ROW LEVEL SECURITY",
+            f"CREATE POLICY everyone ON {TASK} USING (true)",
+        ],
+        [f"ALTER TABLE {TASK} RENAME TO kept", f"CREATE VIEW {TASK} AS SELECT * FROM kept"],
+    ],
+    ids=["row-level security", "view"],
+)
+def test_what_takes_no_copy_takes_many_rows(postgres, statements):
+    """PostgreSQL refuses a COPY into a table with row-level security, and into a view."""
+    engine = sa.create_engine(postgres_url(postgres.database(f"guarded{len(statements[0])}")))
+    store = DatabaseStore(engine, TABLES)
+    store.create()
+    with engine.begin() as connection:
+        for statement in [
+            *statements,
+            "DROP ROLE IF EXISTS guarded",
+            "CREATE ROLE guarded",
+            "GRANT ALL ON ALL TABLES IN SCHEMA public TO guarded",
+        ]:
+            connection.exec_driver_sql(statement)
+    theirs = sa.create_engine(engine.url, connect_args={"options": "-c role=guarded"})
+
+    receive(DatabaseStore(theirs, TABLES), ROUTE, numbered(range(MANY), 1))
+
+    assert len(rows_of(engine)) == MANY
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP OWNED BY guarded")
+    theirs.dispose()
+    engine.dispose()
+
+
+def test_copying_is_tried_less_often_the_oftener_it_fails():
+    """A try that fails is thrown away work, and dead rows for the database."""
+    luck, tries = Luck(), []
+    for number in range(64):
+        if luck.is_worth_a_try():
+            tries.append(number)
+            luck.tried(were_new=number == 0)
+
+    assert tries == [0, 1, 3, 7, 15, 31, 63]
 
 
 @pytest.mark.parametrize(

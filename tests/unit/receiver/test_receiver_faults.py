@@ -68,6 +68,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("header", ["x-api-key", "authorization"])
+@pytest.mark.fault("S35")
 def test_a_credential_of_any_letters_is_an_answer(world, header):
     """Bytes beyond ASCII are compared as bytes in either header, right or wrong, and are no failure."""
 
@@ -87,6 +88,7 @@ def test_a_credential_of_any_letters_is_an_answer(world, header):
         ("zstd", zstandard.compress(b" " * 10_000_000)),
     ],
 )
+@pytest.mark.fault("S36")
 def test_a_body_has_a_limit_packed_and_unpacked(world, coding, body):
     """Too much on the wire, or too much behind it, is a 413."""
     assert world.service.post(body, {"content-encoding": coding})[0] == 413
@@ -94,6 +96,7 @@ def test_a_body_has_a_limit_packed_and_unpacked(world, coding, body):
 
 @pytest.mark.parametrize(("task", "path", "status"), [("orders", "/ingest-batch", 200), ("strict", "/strict", 422)])
 @pytest.mark.parametrize("name", [ODD_NAME, 'id"; DROP TABLE admins; --', "rowid", "fuagent_run"])
+@pytest.mark.fault("S37")
 def test_a_property_is_no_identifier(world, task, path, status, name):
     """A property that no column has the name of is left out or refused, whatever it says."""
     found, _ = world.service.post(batch(task, {"id": 1, "secret": "a", name: 5}), path=path)
@@ -103,6 +106,7 @@ def test_a_property_is_no_identifier(world, task, path, status, name):
 
 
 @pytest.mark.parametrize(("task", "path", "status"), [("orders", "/ingest-batch", 200), ("strict", "/strict", 422)])
+@pytest.mark.fault("S38")
 def test_properties_beyond_the_table_are_ignored_or_refused(world, task, path, status):
     """Which of the two is said where the store is made."""
     found, _ = world.service.post(batch(task, {"id": 1, "is_admin": True}), path=path)
@@ -114,6 +118,7 @@ def test_properties_beyond_the_table_are_ignored_or_refused(world, task, path, s
 @pytest.mark.parametrize(
     "task", ["admins", "fuagent_state", "orders; DROP TABLE orders", "../orders", "ORDERS", "orders "]
 )
+@pytest.mark.fault("S39")
 def test_a_task_that_is_not_declared_reaches_no_table(world, task):
     """The table is the declaration's, never the request's."""
     before = world.contents()
@@ -123,6 +128,7 @@ def test_a_task_that_is_not_declared_reaches_no_table(world, task):
     assert world.contents() == before
 
 
+@pytest.mark.fault("S40")
 def test_the_checkpoint_of_another_is_not_told(world):
     """Who may not send for a task does not learn how far it is, and who proves nothing learns nothing."""
     world.service.post(batch("strict", {"id": 1, "index": 77}), path="/strict")
@@ -135,6 +141,7 @@ def test_the_checkpoint_of_another_is_not_told(world):
         assert "77" not in answer["error"]
 
 
+@pytest.mark.fault("S41")
 def test_a_failure_tells_nothing_but_its_number(world, caplog):
     """Neither statement nor value stands in the answer; the log has the statement under the number."""
     with caplog.at_level(logging.ERROR, "fuagent.receiver"):

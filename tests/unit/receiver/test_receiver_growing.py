@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from fuagent.errors import PayloadError
 from fuagent.receiver import growing, making
 from fuagent.receiver.columns import reader
+from fuagent.receiver.copying import FEWEST
 from fuagent.receiver.database import DatabaseStore
 from fuagent.receiver.rows import RowType
 from fuagent.receiver.service import Route, receive
@@ -365,6 +367,89 @@ def test_what_would_mix_rows_on_mysql_is_refused(database, table, text):
     with pytest.raises(ValueError, match=text):
         store.check(Target(table.name, ("id",)), sweep=False)
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"id": Random(1).randbytes(9000).hex()},
+        {"id": 1, "ctid": 1},
+        {"id": 1, **{f"c{number}": Random(number).randbytes(2000).hex() for number in range(490)}},
+    ],
+    ids=["key", "name", "row"],
+)
+def test_limits_of_postgres_are_the_rows_fault(postgres_database, event):
+    """What no table of PostgreSQL holds is refused; a failure would bring the same batch for ever."""
+    engine = sa.create_engine(postgres_url(postgres_database), hide_parameters=True)
+    with pytest.raises(PayloadError, match="the database refuses a row"):
+        send(opened(engine), event)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("count", [1, FEWEST])
+def test_a_nul_byte_is_told(postgres_database, count):
+    """MySQL and SQLite keep it in a text, PostgreSQL does not; the log says so."""
+    engine = sa.create_engine(postgres_url(postgres_database), hide_parameters=True)
+    with pytest.raises(PayloadError) as caught:
+        send(opened(engine), *({"id": number, "name": "a\0b"} for number in range(count)))
+    engine.dispose()
+
+    assert "NUL" in caught.value.where
+
+
+def test_a_key_spelled_in_two_ways_is_the_rows_fault(postgres_database):
+    """PostgreSQL takes no row twice in one statement; the agent then sends fewer rows at once."""
+    engine = sa.create_engine(postgres_url(postgres_database), hide_parameters=True)
+    table = sa.Table("short", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer))
+    store = DatabaseStore(engine, {"short": table})
+    store.create()
+    with pytest.raises(PayloadError, match="the database refuses a row"):
+        send(store, *({"id": number, "n": 1} for number in range(FEWEST)), {"id": "5", "n": 2}, table="short")
+    engine.dispose()
+
+
+def test_a_row_too_wide_for_mysql_is_the_rows_fault(database):
+    """About 200 columns of text are all that InnoDB takes; the one too many is refused and no failure."""
+    engine = sa.create_engine(mariadb_url(database), hide_parameters=True)
+    with pytest.raises(PayloadError, match="the database refuses a row"):
+        send(opened(engine), {"id": 1, **{f"c{number}": "x" * 300 for number in range(450)}})
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"), [(mysql.TIMESTAMP(fsp=6), "9999-12-31T23:59:59Z"), (sa.Numeric(10, 2), "NaN")], ids=str
+)
+def test_values_that_mysql_has_no_place_for_are_the_rows_fault(database, type_, value):
+    """A moment behind 2038, and what is no number: PostgreSQL has both."""
+    engine = sa.create_engine(mariadb_url(database), hide_parameters=True)
+    table = sa.Table("short", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("x", type_))
+    store = DatabaseStore(engine, {"short": table})
+    store.create()
+    with pytest.raises(PayloadError, match=r"refuses a row|does not take"):
+        send(store, {"id": 1, "x": value}, table="short")
+    engine.dispose()
+
+
+def test_a_value_nested_too_deep_is_the_rows_fault(store):
+    """What can be read as JSON, and cannot be written again."""
+    deep: Any = 1
+    for _ in range(900):
+        deep = {"x": deep}
+    with pytest.raises(PayloadError, match="nested too deep"):
+        send(store, {"id": 1, "tree": deep})
+
+
+def test_moments_are_in_utc_on_mysql(database):
+    """Its columns keep no zone, whatever a declared one says: the hour alone would be another moment."""
+    engine = sa.create_engine(mariadb_url(database), hide_parameters=True)
+    columns = sa.Column("id", sa.Integer, primary_key=True), sa.Column("at", sa.DateTime(timezone=True))
+    store = DatabaseStore(engine, {"short": sa.Table("short", sa.MetaData(), *columns)})
+    store.create()
+    send(store, {"id": 1, "at": "2024-02-29T13:30:00+01:00"}, {"id": 2, "at": "2024-02-29T12:30:00Z"}, table="short")
+    kept = database.execute("SELECT id, CAST(at AS CHAR) FROM short ORDER BY id")
+    engine.dispose()
+
+    assert kept == [(1, "2024-02-29 12:30:00"), (2, "2024-02-29 12:30:00")]
 
 
 def test_mysql_is_made_strict(database):

@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 import sqlalchemy as sa
 
 from fuagent.contract import document, payload, spec
 from fuagent.errors import PayloadError, StopAgentError
+from fuagent.model import Column, Kind, Mapping, Table, TableSpec
 from fuagent.receiver import ready, ready_server, ready_sql
 from fuagent.receiver.cases import SERVICE_CASES, Reply, Request, Setup
+from fuagent.schemas import sql
+from fuagent.schemas.events import shapes
 from harness.receiving import AGENT, KEY, Running, served
 
 SCRIPT = """-- Rows; of "orders", as they are sent.
@@ -215,6 +219,20 @@ def test_the_key_of_a_table_is_named(engine):
         ready.application(engine, ready.Settings(KEY, keys={"lines": ("id",)}))
 
 
+def test_the_document_tells_keys_before_the_first_row(engine):
+    """So `fuagent check` finds a table whose key is another one, which would be refused row by row."""
+    settings = ready.Settings(KEY, keys={"lines": ("order", "line")})
+    with served(ready.application(engine, settings)) as running:
+        told = paths(running)
+    items = [
+        item["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["events"]["items"]
+        for item in told.values()
+    ]
+
+    assert list(told) == ["/ingest/lines", "/ingest/{table}"]
+    assert [item["required"] for item in items] == [["order", "line"], ["id"]]
+
+
 def test_tables_of_a_schema_are_the_only_ones(engine):
     """They are made, described column by column, and take what fits; nothing else has a place."""
     with served(ready.application(engine, ready.Settings(KEY, SCRIPT, sweep=True))) as running:
@@ -303,6 +321,23 @@ def test_keys_of_a_script_tell_texts_apart_on_mysql(database):
     assert kept == [0, 1, 2, 3]
 
 
+def test_tables_of_fuagent_schema_keep_values_on_mysql(database):
+    """Whatever the server's zone, and where a TIMESTAMP that may be null has to say so: moments, nulls and floats."""
+    columns = (Column("id", Kind.INTEGER, nullable=False), Column("at", Kind.TIMESTAMP), Column("x", Kind.FLOAT))
+    table = Table("moments", columns, key=("id",))
+    script = sql.script(shapes([TableSpec(table, Mapping())]), "any task")
+    setting = "SET time_zone = '+02:00', explicit_defaults_for_timestamp = 0"
+    url = f"mysql://{database.server.superuser}@127.0.0.1:{database.server.port}/{database.name}"
+    engine = ready_server.open_database(f"{url}?init_command={quote_plus(setting)}")
+    with served(ready.application(engine, ready.Settings(KEY, script, sweep=True))) as running:
+        sent = [{"id": 1, "at": "2024-02-29T01:02:03.123456Z", "x": 1e300}, {"id": 2, "at": None, "x": -0.1}]
+        assert running.post(batch(*sent), path="/ingest/moments")[0] == 200
+    kept = database.execute("SELECT id, UNIX_TIMESTAMP(at), x FROM moments ORDER BY id")
+    engine.dispose()
+
+    assert kept == [(1, Decimal("1709168523.123456"), 1e300), (2, None, -0.1)]
+
+
 def rows_of_words(engine: sa.Engine) -> list[int]:
     with engine.connect() as connection:
         return sorted(connection.execute(sa.text("SELECT n FROM words")).scalars())
@@ -319,6 +354,7 @@ def rows_of_words(engine: sa.Engine) -> list[int]:
         ("sqlite:///:memory:", "--database"),
     ],
 )
+@pytest.mark.fault("S06")
 def test_a_database_that_cannot_be_opened_is_told_without_its_password(url, shown):
     """Where, why, and what to do."""
     with pytest.raises(StopAgentError) as caught:

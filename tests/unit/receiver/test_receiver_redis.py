@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -54,7 +55,9 @@ def test_any_client_will_do(redis, decoded):
     with redis.connect(decode_responses=decoded) as client:
         save(RedisStore(client), FULL)
         assert RedisStore(client).checkpoint(AGENT, TASK) == FULL.checkpoint
-    assert RedisStore(redis.url()).checkpoint(AGENT, TASK) == FULL.checkpoint
+    by_url = RedisStore(redis.url())
+    with closing(by_url._client):
+        assert by_url.checkpoint(AGENT, TASK) == FULL.checkpoint
 
 
 def test_what_fails_saves_nothing_and_holds_up_nobody(store):
@@ -127,15 +130,16 @@ def test_who_has_lost_the_lock_saves_nothing(store, another):
 def test_a_server_that_is_not_there_is_an_error_with_a_text(redis):
     """The text says that it is Redis, and what to look at."""
     store = RedisStore(redis.url(), patience=0.2)
-    redis.stop()
+    with closing(store._client):
+        redis.stop()
 
-    with pytest.raises(FuagentError, match=r"Redis does not do its part: .*[Cc]onnect") as caught:
-        store.checkpoint(AGENT, TASK)
-    assert "whether it runs" in str(caught.value.fix)
-    with pytest.raises(FuagentError, match="Redis does not do its part"), store.transaction(AGENT, TASK):
-        pass
-    redis.start()
-    save(store, FULL)
+        with pytest.raises(FuagentError, match=r"Redis does not do its part: .*[Cc]onnect") as caught:
+            store.checkpoint(AGENT, TASK)
+        assert "whether it runs" in str(caught.value.fix)
+        with pytest.raises(FuagentError, match="Redis does not do its part"), store.transaction(AGENT, TASK):
+            pass
+        redis.start()
+        save(store, FULL)
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[1]", '{"other": 1}'])

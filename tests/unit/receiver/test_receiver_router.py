@@ -144,6 +144,7 @@ def test_who_does_not_is_kept_out_of_both_endpoints(service, headers):
     assert service.ask("people", headers={"x-api-key": KEY} | headers)[0] == 401
 
 
+@pytest.mark.fault("S40")
 def test_a_key_opens_its_own_tasks_only(service):
     """Neither rows nor checkpoint of another task, declared or not, can be reached with it."""
     bound = {"x-api-key": "for orders"}
@@ -307,6 +308,18 @@ def test_a_task_is_declared_once_at_a_path():
     receiver.task("orders", key="id", table="items", path="/items")(Order)
 
     assert "/items" in receiver.app().openapi()["paths"]
+
+
+@pytest.mark.parametrize("sweeps", [(True, False), (False, True)])
+def test_no_task_sweeps_the_rows_of_another(sweeps):
+    """Of two tasks that share a table, the one that sweeps would take the other's rows away."""
+    receiver = Receiver(MemoryStore(), keys=KEY)
+    receiver.task("north", key="id", table="shared", sweep=sweeps[0])(Order)
+    with pytest.raises(ValueError, match="tasks north and south share the table shared"):
+        receiver.task("south", key="id", table="shared", sweep=sweeps[1])(Order)
+
+    receiver.task("north", key="id", table="shared", path="/more", sweep=sweeps[0])(Order)
+    receiver.task("south", key="id", table="own", sweep=True)(Order)
 
 
 def test_rows_may_be_taken_as_they_come():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fuagent.errors import PayloadError
@@ -35,6 +35,11 @@ def state(store: MemoryStore, agent_id: str = AGENT) -> State:
         return transaction.state
 
 
+@example(
+    changes=[(1, 0), (1, None), (4, 0), (4, None)],
+    steps=[("stream", 2), ("restart", 0), ("stream", 2), ("snapshot", 0)],
+    marks=False,
+)
 @given(changes=CHANGES, steps=STEPS, marks=st.booleans())
 def test_the_store_holds_the_last_rows_whatever_happens(changes, steps, marks):
     """After every step the rows are the last ones delivered, and the checkpoint is the highest index."""

@@ -393,7 +393,7 @@ def test_a_table_without_a_key_and_nested_names():
     text = sql.script(made(table, fields=(Field("x.y", "a"), Field("x_y", "b"))), "s")
 
     assert "carry no key" in text
-    assert "x_y TEXT,\n    x_y_ TEXT" in text
+    assert "x_y TEXT NULL,\n    x_y_ TEXT NULL" in text
     assert "PRIMARY KEY (task_id" in text
 
 
