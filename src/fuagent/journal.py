@@ -32,13 +32,13 @@ from typing import IO, Any
 import orjson
 
 from fuagent import journal_records as records
+from fuagent import journal_versions as versions
 from fuagent.errors import JournalWriteError, StateError
 from fuagent.journal_records import Rejected, SnapshotRecord, SyncRecord
 from fuagent.model import Anchor
 
 __all__ = ["Journal", "Rejected", "SnapshotRecord", "SyncJournal", "SyncRecord"]
 
-VERSION = 1
 FILE = "journal.db"
 RECENT = 64
 """Anchors always kept; older ones thin out to one a minute, for a day."""
@@ -51,21 +51,6 @@ While the disk takes it, an append may have to wait as well: so it is done rarel
 LOG_PAGES = 4 * LOG_BYTES // 4096
 """Pages it grows to before a commit settles it by itself: where nobody calls :meth:`Journal.settle`, or not in time."""
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE sync (name TEXT PRIMARY KEY, record TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE anchor (
-    id INTEGER PRIMARY KEY, sync TEXT NOT NULL, at REAL NOT NULL, anchor TEXT NOT NULL, sum INTEGER NOT NULL
-);
-CREATE INDEX anchor_by_sync ON anchor (sync, id);
-CREATE TABLE rejected (
-    id INTEGER PRIMARY KEY, sync TEXT NOT NULL, at REAL NOT NULL, source_table TEXT NOT NULL,
-    number INTEGER NOT NULL, status INTEGER, reason TEXT NOT NULL, event BLOB NOT NULL,
-    sum INTEGER NOT NULL,
-    UNIQUE (sync, source_table, number, event)
-);
-"""
-
 
 class Journal:
     """The open journal of one agent; holds the lock on the state directory."""
@@ -75,16 +60,22 @@ class Journal:
         directory: Path,
         database: sqlite3.Connection,
         lock: IO[bytes],
-        damaged: Path | None,
         clock: Callable[[], float],
+        *,
+        damaged: Path | None = None,
+        kept: Path | None = None,
     ) -> None:
         self.directory = directory
         self.clock = clock
         self.damaged = damaged
         """Where a journal that did not check out was put aside, if one was."""
+        self.kept = kept
+        """Where the journal of an earlier version is kept that was carried over just now, if one was."""
         self._database = database
         self._lock = lock
         self._synchronous = ""
+        self._doubtful = False
+        """Whether the disk failed in a write: what it holds of earlier ones is then unknown."""
 
     @classmethod
     def open(cls, directory: Path, patience: float = 0.0, clock: Callable[[], float] = time.time) -> Journal:
@@ -102,7 +93,7 @@ class Journal:
         try:
             path = directory / FILE
             damaged = None if _sound(path) else _put_aside(path)
-            database = _connect(path)
+            database, kept = _connect(path)
         except (sqlite3.Error, OSError) as error:
             lock.close()
             raise StateError(
@@ -111,7 +102,7 @@ class Journal:
         except StateError:
             lock.close()
             raise
-        return cls(directory, database, lock, damaged, clock)
+        return cls(directory, database, lock, clock, damaged=damaged, kept=kept)
 
     def close(self) -> None:
         """Close and let go of the lock."""
@@ -120,20 +111,21 @@ class Journal:
 
     def agent_id(self) -> str | None:
         """The agent id the last run used."""
-        return _meta(self._database, "agent_id")
+        return versions.told(self._database, "agent_id")
 
     def remember_agent_id(self, agent_id: str) -> None:
         """Write the agent id down."""
         with self.durable() as database:
-            _remember(database, "agent_id", agent_id)
+            versions.tell(database, "agent_id", agent_id)
 
     def sync(self, name: str) -> SyncJournal:
         """The part of the journal that belongs to one sync."""
         return SyncJournal(self, name)
 
     def size(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.directory.glob(FILE + "*"))
+        """Bytes on disk, without those of journals put aside."""
+        files = (self.directory / f"{FILE}{ending}" for ending in ("", "-wal", "-shm"))
+        return sum(path.stat().st_size for path in files if path.exists())
 
     def settle(self) -> None:
         """Move what SQLite's write-ahead log holds into the file, if that is much; for a thread of its own.
@@ -174,18 +166,50 @@ class Journal:
     def transaction(self, synchronous: str) -> Iterator[sqlite3.Connection]:
         """One transaction at SQLite's ``synchronous`` level; faults become JournalWriteError."""
         try:
+            if self._doubtful:
+                self._renew()
             if synchronous != self._synchronous:
                 self._database.execute(f"PRAGMA synchronous = {synchronous}")
                 self._synchronous = synchronous
             with self._database:
                 self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
+            code = getattr(error, "sqlite_errorcode", 0)
+            self._doubtful = self._doubtful or code & 0xFF == sqlite3.SQLITE_IOERR
             raise JournalWriteError(
                 f"the journal takes no writes ({error}), so nothing more is sent.",
                 where=str(self.directory / FILE),
-                fix="Free disk space; the sync goes on by itself.",
+                fix="Free disk space, or repair the disk; the sync goes on by itself.",
             ) from error
+
+    def _renew(self) -> None:
+        """Open the file again, look whether it is whole, and write anew what the disk may have forgotten.
+
+        A failed fsync is told once. The kernel then takes what it could not write for written, and the
+        next fsync succeeds without it (https://wiki.postgresql.org/wiki/Fsync_Errors). So everything
+        in the write-ahead log is moved into the file and synced there, and the log begins anew.
+
+        Raises:
+            sqlite3.Error, OSError: the disk still fails.
+            JournalWriteError: the file is damaged.
+        """
+        path = self.directory / FILE
+        self._database.close()
+        path.stat()  # where it is gone a new one would be made, and know nothing
+        if not _sound(path):
+            raise JournalWriteError(
+                "the journal is damaged since the disk failed, so nothing more is sent.",
+                where=str(path),
+                fix="Repair the disk and start the agent again: it puts the file aside.",
+            )
+        self._database, _ = _connect(path)
+        self._synchronous = ""
+        self._database.execute("PRAGMA synchronous = FULL")
+        [(busy, _, _)] = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if busy:
+            raise sqlite3.OperationalError("another process reads it just now")
+        self._doubtful = False
 
 
 class SyncJournal:
@@ -277,14 +301,30 @@ class SyncJournal:
         )
         return [Rejected(*row) for *row, checksum in rows if checksum == records.checksum(self.name, *row[1:])]
 
+    def rejected_heads(self, most: int) -> list[Rejected]:
+        """The oldest rows set aside without their events, which may be large; as they stand, unproven."""
+        rows = self._journal.read(
+            "SELECT id, at, source_table, number, status, reason, x'' FROM rejected WHERE sync = ? ORDER BY id LIMIT ?",
+            self.name,
+            most,
+        )
+        return [Rejected(*row) for row in rows]
+
+    def rejected_tables(self) -> dict[str, int]:
+        """How many rows of each table are set aside."""
+        query = "SELECT source_table, count(*) FROM rejected WHERE sync = ? GROUP BY source_table"
+        return {str(table): int(count) for table, count in self._journal.read(query, self.name)}
+
     def rejected_count(self) -> int:
         """How many rows are set aside."""
         return int(self._journal.read("SELECT count(*) FROM rejected WHERE sync = ?", self.name)[0][0])
 
     def _write(self, database: sqlite3.Connection, record: SyncRecord, anchor: Anchor | None) -> None:
         text = orjson.dumps(record).decode()
+        # Not an update: SQLite writes none whose row is as before, and then a flush would make nothing durable.
         database.execute(
-            "INSERT OR REPLACE INTO sync VALUES (?, ?, ?)", (self.name, text, records.checksum(self.name, text))
+            "INSERT OR REPLACE INTO sync (name, record, sum) VALUES (?, ?, ?)",
+            (self.name, text, records.checksum(self.name, text)),
         )
         if anchor is None:
             return
@@ -307,15 +347,6 @@ class SyncJournal:
             "  ORDER BY 1 DESC LIMIT :thinned)",
             {"sync": self.name, "recent": RECENT, "thinned": THINNED},
         )
-
-
-def _meta(database: sqlite3.Connection, key: str) -> str | None:
-    rows = database.execute("SELECT value, sum FROM meta WHERE key = ?", (key,)).fetchall()
-    return next((str(value) for value, checksum in rows if checksum == records.checksum(key, value)), None)
-
-
-def _remember(database: sqlite3.Connection, key: str, value: str) -> None:
-    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, records.checksum(key, value)))
 
 
 def _lock(directory: Path, patience: float) -> IO[bytes]:
@@ -355,27 +386,20 @@ def _locked(handle: IO[bytes]) -> bool:
     return True
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """The journal ready for use, and where one of an earlier version is kept that was carried over."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     # Commands of a person and the engine share the connection from one thread at a time.
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.text_factory = _text
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-    database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    if version > VERSION:
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+        database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        return database, versions.carry_over(database, path)
+    except BaseException:
         database.close()
-        raise StateError(
-            f"the journal has version {version}; this fuagent knows up to {VERSION}.",
-            where=str(path),
-            fix="Install the fuagent that wrote it, or a newer one.",
-        )
-    if version == 0:
-        with database:
-            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION};")
-            _remember(database, "version", str(VERSION))
-    return database
+        raise
 
 
 def _text(data: bytes) -> str:
@@ -422,27 +446,12 @@ _OF_THE_DISK = {
 def _checks_out(database: sqlite3.Connection) -> bool:
     if database.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
         return False
-    [(version,)] = database.execute("PRAGMA user_version").fetchall()
-    schema = _schema_of(database)
-    if not schema and not version:
+    version, layout = versions.version_of(database), versions.layout_of(database)
+    if not layout and not version:
         return True  # the last run ended before it made the tables
-    # The version decides whether the file is refused, so it stands there twice.
-    if _meta(database, "version") != str(version):
+    if versions.told(database, "version") != str(version):
         return False
-    return version != VERSION or schema == _schema()
-
-
-def _schema_of(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    return database.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
-
-
-def _schema() -> list[tuple[Any, ...]]:
-    database = sqlite3.connect(":memory:")
-    try:
-        database.executescript(_SCHEMA)
-        return _schema_of(database)
-    finally:
-        database.close()
+    return version > len(versions.STEPS) or layout == versions.layout(version)
 
 
 def _put_aside(path: Path) -> Path:

@@ -15,26 +15,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from journal_record import RECORD
 
 from fuagent import journal_records as records
 from fuagent.errors import JournalWriteError, StateError
 from fuagent.journal import FILE, LOG_BYTES, RECENT, THINNED, Journal, SnapshotRecord, SyncRecord
 from fuagent.model import Anchor, Place
-
-RECORD = SyncRecord(
-    acknowledged=12,
-    answered=11,
-    snapshot=SnapshotRecord("running", "a reason", Place("1:2", 3, 4), Place("5:6", 7), 8, ("a", "b"), again=True),
-    snapshots=2,
-    snapshot_pause=120.0,
-    gap="the log is gone",
-    tables=("a", "b", "ü"),
-    paused=True,
-    rows=100,
-    batches=10,
-    left_out=3,
-    run=5,
-)
+from harness.host import failing
 
 
 @pytest.fixture
@@ -148,6 +135,7 @@ class TestRoundTrip:
         assert before is None
         assert journal.agent_id() == "agent-2"
 
+    @pytest.mark.fault("F72")
     def test_later_minor_version(self, directory, opened):
         """Keys of a record that this version does not know are passed over."""
         journal = opened()
@@ -253,6 +241,7 @@ class TestThinning:
 
         assert len(sync.anchors()) <= RECENT + THINNED
 
+    @pytest.mark.fault("F69")
     def test_wall_clock_goes_back(self, directory, clock, opened):
         """A wall clock that jumps back a day does not stop the thinning."""
         sync = opened(clock=lambda: clock.now).sync("orders")
@@ -308,6 +297,22 @@ class TestRejected:
 
         assert sync.rejected_count() == 4
 
+    def test_heads(self, directory, opened):
+        """Without the events and no more than asked for; and how many there are of each table."""
+        journal = opened()
+        sync = journal.sync("orders")
+        numbers = [sync.set_aside(table, 7, 422, "why", b"large") for table in ("a", "b")]
+        sync.set_aside("b", 8, None, "why", b"large")
+        journal.sync("others").set_aside("a", 7, 422, "why", b"large")
+
+        heads = sync.rejected_heads(2)
+
+        assert [(row.id, row.table, row.index, row.status, row.reason, row.event) for row in heads] == [
+            (numbers[0], "a", 7, 422, "why", b""),
+            (numbers[1], "b", 7, 422, "why", b""),
+        ]
+        assert sync.rejected_tables() == {"a": 1, "b": 2}
+
     def test_withdrawn(self, directory, opened):
         """What is withdrawn is gone, the rest stays."""
         sync = opened().sync("orders")
@@ -354,6 +359,7 @@ class TestDamage:
             journal.close()
 
     @pytest.mark.parametrize("flip", [0x01, 0x40, 0xFF])
+    @pytest.mark.fault("F68")
     def test_flipped_bytes(self, directory, flip):
         """A flipped byte anywhere: what comes back is what was written, or is treated as lost."""
         _fill(directory)
@@ -374,6 +380,7 @@ class TestDamage:
 
         assert aside
 
+    @pytest.mark.fault("F68")
     def test_cut_off(self, directory):
         """A file cut off anywhere never brings wrong content and never stops the agent."""
         _fill(directory)
@@ -389,6 +396,7 @@ class TestDamage:
         assert not aside[0]  # an empty file is a new one
         assert all(aside[1:])
 
+    @pytest.mark.fault("F68")
     def test_flipped_in_the_log(self, directory, tmp_path, opened):
         """A flipped byte in what is not yet merged into the file loses a tail, never more."""
         journal = opened()
@@ -414,6 +422,7 @@ class TestDamage:
 
         assert all(whole)
 
+    @pytest.mark.fault("F68")
     def test_put_aside(self, directory):
         """A file that is no journal is kept under another name, and a second one beside it."""
         for number in (1, 2):
@@ -451,27 +460,8 @@ class TestDamage:
         assert journal.sync("others").anchors() == []
 
 
-class TestVersions:
-    def test_newer_refused(self, directory):
-        """The journal of a newer fuagent is not touched; the message names both versions."""
-        Journal.open(directory).close()
-        with sqlite3.connect(directory / FILE) as database:
-            database.execute("PRAGMA user_version = 9")
-            database.execute(
-                "UPDATE meta SET value = '9', sum = ? WHERE key = 'version'", (records.checksum("version", "9"),)
-            )
-        database.close()
-
-        with pytest.raises(StateError, match="has version 9; this fuagent knows up to 1") as caught:
-            Journal.open(directory)
-
-        assert "newer" in caught.value.fix
-        # The lock was let go of: the right fuagent can open it at once.
-        with pytest.raises(StateError, match="version 9"):
-            Journal.open(directory)
-
-
 class TestLock:
+    @pytest.mark.fault("F71")
     def test_second_process(self, directory):
         """While another process holds it, opening fails and names that process; when it is killed, it works."""
         code = (
@@ -497,6 +487,7 @@ class TestLock:
         journal.close()
         Journal.open(directory).close()
 
+    @pytest.mark.fault("S09")
     def test_modes(self, directory, opened):
         """Nobody else may read the directory or any file in it."""
         before = os.umask(0)
@@ -548,6 +539,7 @@ class TestWriteFailure:
         assert FILE in caught.value.where
         assert sync.record == RECORD
 
+    @pytest.mark.fault("F66")
     def test_every_kind_of_write(self, full):
         """So does every other kind of write."""
         sync, _ = full
@@ -568,6 +560,79 @@ class TestWriteFailure:
 
         assert sync.record.gap == "y" * 100_000
         assert sync.anchors() == []
+
+    @pytest.mark.fault("F67")
+    async def test_a_sync_that_fails(self, directory, opened, tmp_path):
+        """Told once by the kernel: the next write opens the file anew and writes all of its log where it is synced."""
+        code = (
+            "import sys; from dataclasses import replace; from pathlib import Path; from fuagent.model import *;"
+            "from fuagent.errors import *; from fuagent.journal import *;"
+            f"sync = Journal.open(Path({str(directory)!r})).sync('orders'); sync.save(SyncRecord(acknowledged=1));"
+            "print('ready', flush=True)\n"
+            "for number in (2, 3):\n"
+            "    sys.stdin.readline()\n"
+            "    sync.advance(SyncRecord(acknowledged=number), Anchor(number, Place(f'1:{number}', 1)))\n"
+            "    try:\n        sync.flush(); print('flushed', flush=True)\n"
+            "    except JournalWriteError as error: print(error, flush=True)\n"
+            "sys.stdin.readline()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        ) as writer:
+            said = [writer.stdout.readline()]
+            async with failing(writer.pid, "fsync,fdatasync", "EIO"):
+                writer.stdin.write(b"\n")
+                said.append(writer.stdout.readline())
+            writer.stdin.write(b"\n")
+            said.append(writer.stdout.readline())
+            alone = tmp_path / "alone"
+            alone.mkdir()
+            shutil.copy(directory / FILE, alone)
+            writer.kill()
+
+        assert said[0] == b"ready\n"
+        assert b"takes no writes (disk I/O error)" in said[1]
+        assert said[2] == b"flushed\n"
+        with closing(sqlite3.connect(alone / FILE)) as database:
+            # What the failed sync had left in doubt stands in the file itself, whatever became of its log.
+            assert database.execute("SELECT count(*) FROM anchor").fetchone() == (1,)
+        assert [anchor.index for anchor in opened().sync("orders").anchors()] == [3, 2]
+
+    @pytest.mark.fault("F67")
+    def test_opened_anew(self, directory, opened):
+        """A reader in the way is waited for; a file that is gone is not made anew; then all is there as it was."""
+        journal = opened()
+        sync = journal.sync("orders")
+        sync.save(RECORD, _anchors(1)[0])
+        journal._doubtful = True
+        with closing(sqlite3.connect(directory / FILE, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM anchor").fetchone()
+            with pytest.raises(JournalWriteError, match="another process reads it just now"):
+                sync.save(replace(RECORD, rows=2))
+            other.execute("COMMIT")
+        (directory / FILE).rename(directory / "elsewhere")
+        with pytest.raises(JournalWriteError, match="No such file"):
+            sync.save(replace(RECORD, rows=3))
+        (directory / "elsewhere").rename(directory / FILE)
+        sync.save(replace(RECORD, rows=4))
+
+        assert (sync.record.rows, sync.anchors()) == (4, _anchors(1))
+
+    @pytest.mark.fault("F67")
+    def test_damaged_while_the_disk_failed(self, directory, opened):
+        """What does not check out when it is opened again takes no more writes, and is left for the next start."""
+        journal = opened()
+        sync = journal.sync("orders")
+        sync.save(RECORD)
+        journal._doubtful = True
+        journal._database.close()
+        (directory / FILE).write_bytes(b"nothing of ours")
+
+        for _ in range(2):
+            with pytest.raises(JournalWriteError, match="damaged since the disk failed") as caught:
+                sync.save(RECORD)
+            assert "start the agent again" in caught.value.fix
 
     def test_flush(self, directory, opened):
         """What was advanced is written for good by a flush."""
