@@ -93,10 +93,6 @@ def _number(value: Value) -> Value:
     return number if number.is_finite() else None
 
 
-def _figure(text: str) -> int | Decimal:
-    return int(text) if text.isdecimal() else Decimal(text)
-
-
 class _Reader:
     """Reads one condition from left to right."""
 
@@ -235,7 +231,7 @@ class _Reader:
         self._at += 1
         match token.kind:
             case "number":
-                return _literal(_figure(token.text))
+                return _literal(self._figure(token))
             case "text":
                 return _literal(token.text[1:-1].replace("''", "'"))
             case "quoted":
@@ -247,12 +243,19 @@ class _Reader:
     def _spelled(self, token: Token) -> _Operand:
         if token.text == "-" and self._at < len(self._tokens) and self._tokens[self._at].kind == "number":
             self._at += 1
-            return _literal(-_figure(self._tokens[self._at - 1].text))
+            return _literal(self._figure(self._tokens[self._at - 1], "-"))
         spelled = {"true": True, "false": False, "null": None}
         if token.text.lower() not in spelled:
             self._at -= 1
             self._wrong("a column or a value belongs here")
         return _literal(spelled[token.text.lower()])
+
+    def _figure(self, token: Token, sign: str = "") -> int | Decimal:
+        # With its sign: to negate a Decimal would round it.
+        try:
+            return int(sign + token.text) if token.text.isdecimal() else Decimal(sign + token.text)
+        except (ValueError, InvalidOperation):
+            self._wrong("a number is too long", token.at)
 
     def _column(self, name: str, at: int) -> _Operand:
         place = self._columns.get(name)

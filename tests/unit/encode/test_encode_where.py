@@ -61,6 +61,9 @@ def test_decimal_as_text():
     """A decimal that the source gives as text compares with all its digits."""
     assert verdict("total = 0.1", (1, "", "0.10")) is True
     assert verdict("total > 0.1", (1, "", "0.1000000000000000000000001")) is True
+    assert (
+        verdict("total = -0.12345678901234567890123456789012345", (1, "", "-0.12345678901234567890123456789")) is False
+    )
     assert verdict("total = 0.1", (1, "", 0.1)) is True
 
 
@@ -122,6 +125,8 @@ def test_as_a_database_decides(condition, one, other):
         ("stauts = 'a'", 'did you mean "status"?'),
         ("Status = 'a'", 'did you mean "status"?'),
         ("nothing = 1", 'has no column "nothing"'),
+        ("id = " + "1" * 5000, "a number is too long"),
+        ("id = 1e" + "9" * 30, "character 6 (1e999999999999999999): a number is too long"),
         ("(status = 'a'", ") is missing"),
         ("status IS 3", "NULL is missing"),
         ("status LIKE 3", "LIKE wants a text"),

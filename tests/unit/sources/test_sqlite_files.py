@@ -1,6 +1,7 @@
 """The file itself: opened, refused, locked, replaced; what check says; what is taken out again."""
 
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -95,6 +96,7 @@ async def test_opening_and_closing_may_be_repeated(world):
         await other.oldest(0)
 
 
+@pytest.mark.fault("F58")
 async def test_a_locked_file_is_tried_again(rollback_world):
     """Already at opening."""
     rollback_world.sql("CREATE TABLE t (id)", "BEGIN EXCLUSIVE")
@@ -104,6 +106,7 @@ async def test_a_locked_file_is_tried_again(rollback_world):
     assert "busy_timeout" in caught.value.what
 
 
+@pytest.mark.fault("F59")
 async def test_a_replaced_file_is_opened_anew(rollback_world, tmp_path):
     """Noticed by the stream at rest; the next session opens the new file and asks for the token."""
     world = rollback_world
@@ -203,6 +206,7 @@ async def test_an_empty_database_has_no_table(world):
         await world.ready("t")
 
 
+@pytest.mark.fault("F55", "F56")
 async def test_check_says_what_would_go_wrong(rollback_world, monkeypatch):
     """Each finding with its fix; nothing is written."""
     world = rollback_world
@@ -321,3 +325,14 @@ def test_the_driver_is_found_by_its_name():
     assert summary("fuagent.sources", "sqlite").startswith("Follows the tables of an SQLite database")
     with pytest.raises(ValueError, match="extra"):
         options("fuagent.sources", "sqlite").model_validate({"keep": 1})
+
+
+@pytest.mark.fault("S26")
+def test_our_own_names_are_plain_whatever_the_sync_is_called():
+    """Tables and triggers of ours are named by a digest: nothing of an id gets into SQL, and no two syncs share them."""
+    ids = ["a", 'x"; DROP TABLE t; --', "a\0b", "ü" * 300, ""]
+    made = [names.Names.of("agent-1", sync) for sync in ids]
+    found = {name for one in made for name in (one.log, one.meta, one.trigger(1, "insert"))}
+
+    assert len(found) == 3 * len(ids)
+    assert [name for name in found if not re.fullmatch("[a-z0-9_]{1,63}", name)] == []

@@ -58,6 +58,7 @@ async def whole(source):
         return run.place
 
 
+@pytest.mark.fault("F24", "F25")
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 async def test_snapshot_and_stream_agree_on_every_value(world, kind):
     """Each storage class at its edges, in every kind of table: the same JSON both ways."""
@@ -98,6 +99,7 @@ async def test_every_change_is_one_row_of_the_log(world, kind):
         assert [(event["g"], event["h"]) for event in found] == [("ab", 2), ("cb", 2), ("cb", 2)]
 
 
+@pytest.mark.fault("F22")
 async def test_what_is_rolled_back_was_never_there(world):
     """Neither a rolled back transaction nor a savepoint leaves anything, and no number is lost by them."""
     world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
@@ -329,6 +331,21 @@ async def test_each_sync_has_a_log_of_its_own(world):
         assert [event["id"] for event in await events(source, place)] == [1, 2]
 
 
+@pytest.mark.fault("F55")
+async def test_a_number_that_is_given_again_is_another_row(world):
+    """SQLite gives the number of the newest row again once that is deleted: it went, and another came."""
+    world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    source = await world.ready("t", mapping=Mapping(deletes=Deletes.MARK))
+    place = await whole(source)
+
+    world.sql("DELETE FROM t WHERE id = 2", "INSERT INTO t (v) VALUES ('c')")
+
+    assert [(event["id"], event["v"], event["_deleted"]) for event in await events(source, place)] == [
+        (2, "b", True),
+        (2, "c", False),
+    ]
+
+
 async def test_an_upsert_is_an_update(world):
     """ON CONFLICT DO UPDATE sends the row as it then is."""
     world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "INSERT INTO t VALUES (1, 1)")
@@ -340,6 +357,7 @@ async def test_an_upsert_is_an_update(world):
     assert [{"id": 1, "v": 42, "index": place.previous + 3}] == await events(source, place)
 
 
+@pytest.mark.fault("F56")
 async def test_replacing_a_row_sends_the_new_one(world):
     """REPLACE under the same key reads as the new row; with recursive_triggers the old one as a delete before it."""
     world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "INSERT INTO t VALUES (1, 1)")
@@ -351,6 +369,7 @@ async def test_replacing_a_row_sends_the_new_one(world):
     assert [event["v"] for event in await events(source, place)] == [2, 2, 3]
 
 
+@pytest.mark.fault("F56")
 async def test_a_row_replaced_away_by_another_constraint_needs_recursive_triggers(world):
     """The limit check warns about: SQLite itself tells nobody of such a delete."""
     world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, mail UNIQUE)", "INSERT INTO t VALUES (1, 'x')")
@@ -553,6 +572,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.fault("S25")
 async def test_a_hundred_hostile_names(world):
     """As a table and as a column each of them is data and nothing else."""
     names = [name for name in HOSTILE if name.lower() != "index"]
@@ -582,6 +602,7 @@ async def test_a_hundred_hostile_names(world):
     assert world.db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() == (0,)
 
 
+@pytest.mark.fault("F58")
 async def test_a_writer_that_holds_the_file_is_waited_for_and_then_told(rollback_world):
     """Locked longer than busy_timeout: it passes by itself, and the text says why."""
     world = rollback_world

@@ -16,17 +16,19 @@ from typing import Any, NamedTuple
 from asyncmy.errors import MySQLError
 
 from fuagent.encode.shown import shown
-from fuagent.errors import FuagentError, LostPlaceError, TryAgainError
+from fuagent.errors import FuagentError, LostPlaceError, TryAgainError, UnauthorisedError
 from fuagent.sources.mysql import faults
-from fuagent.sources.mysql.link import Address, Link, translate
+from fuagent.sources.mysql.link import SILENT_FOR, Address, Link, translate
 from fuagent.sources.mysql.places import MAGIC, Spot
 from fuagent.sources.mysql.server import Server
+from fuagent.wire.mysql import events
 from fuagent.wire.mysql.gtids import GtidSet
 
 _DUMP, _DUMP_GTID, _REGISTER = 0x12, 0x1E, 0x15
 _WHOLE = 0xFFFFFF
-_MISSED = 3
+MISSED = 3
 """Signs of life that may be missed."""
+_HEAD_OF_FILE = {events.ROTATE, events.FORMAT_DESCRIPTION, events.PREVIOUS_GTIDS, events.MARIADB_GTID_LIST}
 _LARGEST = 1 << 30
 """Bytes of one event: max_allowed_packet can be no larger."""
 _FATAL = 1236
@@ -70,6 +72,11 @@ class Dump:
     where: str
     patience: float
     """Seconds without any event, heartbeats included, after which the connection counts as dead."""
+    seeking: bool
+    """By GTID the server goes through a file for the place, which may be large, and says nothing meanwhile.
+
+    A peer that is gone is noticed then as well: by the system's own questions (`link`).
+    """
 
     @classmethod
     async def open(
@@ -86,13 +93,12 @@ class Dump:
             if by_gtid and server.mariadb:
                 await link.rows(f"SET @slave_connect_state = '{spot.gtid}', @slave_gtid_strict_mode = 0")
             number = secrets.randbelow(1 << 31) + (1 << 31)
-            link.send(_registering(number))
-            await link.acknowledged()
+            await _register(link, number)
             link.send(_asking(server, spot, number, by_gtid=by_gtid))
         except BaseException:
             await link.close()
             raise
-        return cls(link, address.where, heartbeat * _MISSED)
+        return cls(link, address.where, heartbeat * MISSED, by_gtid)
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -122,6 +128,7 @@ class Dump:
             state.pos += parts.taken
             need = parts.need
             if parts.events:
+                self.seeking = self.seeking and all(event[4] in _HEAD_OF_FILE for event in parts.events)
                 self.link.hold()  # whoever has these may take long with them, and memory is to stay bounded
                 return parts.events
             if parts.stop:
@@ -131,12 +138,13 @@ class Dump:
         if state.eof or state.exc is not None:
             raise TryAgainError("the server closed the connection on which it sends its binlog", where=self.where)
         self.link.go_on()
+        patience = max(self.patience, SILENT_FOR) if self.seeking else self.patience
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(patience):
                 await state.wait_for_data(need)
         except TimeoutError:
             raise TryAgainError(
-                f"the server sent nothing for {self.patience:g} s, not even a sign of life", where=self.where
+                f"the server sent nothing for {patience:g} s, not even a sign of life", where=self.where
             ) from None
 
 
@@ -222,6 +230,16 @@ def _session(server: Server, heartbeat: float) -> list[str]:
         # 4: knows GTIDs. Without it the server puts other events in the place of those (MariaDB: Replication Protocol).
         statements.append("SET @mariadb_slave_capability = 4")
     return statements
+
+
+async def _register(link: Link, number: int) -> None:
+    """Tell the server who reads. It refuses an account without the privilege in the words of a wrong password."""
+    link.send(_registering(number))
+    try:
+        await link.acknowledged()
+    except UnauthorisedError as error:
+        what = "the account may log in, and may not read the binlog"
+        raise UnauthorisedError(what, where=link.where, fix="GRANT REPLICATION SLAVE ON *.* to it") from error
 
 
 def _registering(number: int) -> bytes:

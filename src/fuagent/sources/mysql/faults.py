@@ -12,14 +12,14 @@ import ssl
 from asyncmy.errors import MySQLError
 
 from fuagent.encode.shown import shown
-from fuagent.errors import FuagentError, HaltSyncError, TryAgainError, UnauthorisedError
+from fuagent.errors import MENDED_CREDENTIAL, FuagentError, HaltSyncError, TryAgainError, UnauthorisedError
 
 ACCESS_DENIED, UNKNOWN_VARIABLE, NO_PRIVILEGE, NO_SUCH_TABLE = 1045, 1193, 1227, 1146
 SYNTAX, DEFINITION_CHANGED, NOT_THERE = 1064, 1412, 1235
 
 _GOES_ON = "it goes on by itself"
 _SILENT = "see that the port is the database's and that no firewall is in the way; it goes on by itself"
-_DENIED = "correct user, password and the account's host part; they are read again before each try"
+_DENIED = f"correct user, password and the account's host part; {MENDED_CREDENTIAL}"
 _AGAIN = {
     1020: ("a row was changed by somebody else at this very moment", _GOES_ON),
     1021: ("the server's disk is full", "make room; it goes on by itself"),

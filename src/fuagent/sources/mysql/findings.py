@@ -70,7 +70,7 @@ def _log(server: Server, where: str) -> Iterator[Finding]:
             Level.ERROR,
             where,
             f"binlog_format is {server.binlog_format}: changes are logged as statements, and not as rows.",
-            "SET GLOBAL binlog_format = ROW; and in the configuration. Sessions that are open keep the old one.",
+            "SET GLOBAL binlog_format = ROW; and in the server's own configuration file. Sessions that are open keep the old one.",
         )
     if 0 < server.expire_seconds < _DAY:
         seconds = server.version >= ((10, 6, 0) if server.mariadb else (8, 0, 0))
@@ -79,7 +79,7 @@ def _log(server: Server, where: str) -> Iterator[Finding]:
             Level.WARNING,
             where,
             f"the binlog is kept for {server.expire_seconds / 3600:.3g} hours: a longer outage loses changes.",
-            f"SET GLOBAL {set_to}; and in the configuration.",
+            f"SET GLOBAL {set_to}; and in the server's own configuration file.",
         )
     if server.gtid_mode not in {"ON", ""} and not server.mariadb:
         yield Finding(
@@ -96,7 +96,7 @@ def _rows(server: Server, where: str) -> Iterator[Finding]:
             Level.WARNING,
             where,
             f"binlog_row_image is {server.row_image}: rows come without some columns, and are read again by their keys.",
-            "SET GLOBAL binlog_row_image = FULL; and in the configuration.",
+            "SET GLOBAL binlog_row_image = FULL; and in the server's own configuration file.",
         )
     if not server.row_metadata:
         what = "the server cannot log the names of columns: when a table is altered, rows from before cannot be read."
@@ -108,22 +108,20 @@ def _rows(server: Server, where: str) -> Iterator[Finding]:
             Level.WARNING,
             where,
             f"binlog_row_metadata is {server.row_metadata}: when a table is altered, rows from before cannot be read.",
-            "SET GLOBAL binlog_row_metadata = FULL; and in the configuration.",
+            "SET GLOBAL binlog_row_metadata = FULL; and in the server's own configuration file.",
         )
     if "PARTIAL_JSON" in server.value_options:
         yield Finding(
             Level.WARNING,
             where,
             "binlog_row_value_options is PARTIAL_JSON: changed JSON is logged in parts, and is read again by its key.",
-            "SET GLOBAL binlog_row_value_options = ''; and in the configuration.",
+            "SET GLOBAL binlog_row_value_options = ''; and in the server's own configuration file.",
         )
 
 
 async def _end(link: Link, server: Server, tables: Sequence[Layout], granted: Granted) -> list[Finding]:
     """Whether the account sees where the log ends, and whether the log leaves databases out."""
-    if not server.log_bin:
-        return []
-    if not await link.attempt(server.log_status):
+    if not await link.attempt(server.log_status):  # the privilege is asked for where there is no binlog yet, too
         privilege = "BINLOG MONITOR" if server.mariadb and server.version >= (10, 5, 0) else "REPLICATION CLIENT"
         what = "the account may not see where the binlog ends."
         return [Finding(Level.ERROR, link.where, what, f"GRANT {privilege} ON *.* TO {granted.account};")]
@@ -136,7 +134,7 @@ async def _end(link: Link, server: Server, tables: Sequence[Layout], granted: Gr
             Level.ERROR,
             link.where,
             f"the binlog leaves the database {shown(name)} out.",
-            "Change binlog_do_db or binlog_ignore_db in the configuration, and restart the server.",
+            "Change binlog_do_db or binlog_ignore_db in the server's own configuration file, and restart it.",
         )
         for name in left_out
     ]

@@ -40,6 +40,8 @@ QUERY_FOR = 120.0
 """Seconds an ordinary query may take until its last row is there."""
 SILENT_FOR = 600.0
 """Seconds the server may be silent in the middle of a long result."""
+IDLE_FOR = 86_400
+"""Seconds a connection of ours may stand idle before the server ends it."""
 _CHUNK_BYTES = 1 << 20
 _CLOSE_FOR = 2.0
 _MOST = 0xFFFFFF
@@ -52,7 +54,7 @@ _REFUSALS = frozenset(
 _SESSION = (
     "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = '', SESSION autocommit = 1, "
     "SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION lock_wait_timeout = 60, "
-    "SESSION net_read_timeout = 600, SESSION wait_timeout = 86400, "
+    f"SESSION net_read_timeout = 600, SESSION wait_timeout = {IDLE_FOR}, "
     "SESSION net_write_timeout = 86400"  # a service may stand still for an hour while a snapshot is sent
 )
 _MARIADB = "SET SESSION max_statement_time = 0"

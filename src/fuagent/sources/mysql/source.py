@@ -7,6 +7,8 @@ finds and proves places.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -16,9 +18,9 @@ from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgain
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Place, Rows, TableSpec, Written
 from fuagent.sources.mysql import findings, places, rereading, snapshot, tables
-from fuagent.sources.mysql.dump import Dump
+from fuagent.sources.mysql.dump import MISSED, Dump
 from fuagent.sources.mysql.finding import Finder
-from fuagent.sources.mysql.link import DIALECT, Link
+from fuagent.sources.mysql.link import DIALECT, IDLE_FOR, Link
 from fuagent.sources.mysql.options import Options as MySQLOptions
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Question
@@ -29,6 +31,15 @@ from fuagent.sources.mysql.versions import Unknown, Versions
 from fuagent.sources.picture import Run, encoder, total
 from fuagent.sources.selection import Listing, Name
 from fuagent.sources.source import ServerSource
+
+_HELD_FOR = 60
+"""Seconds a reader may be silent before the server gives its lock to another: it was cut off, or its machine stopped."""
+
+
+def _lock(agent_id: str, sync: str) -> str:
+    """The name of the lock of one sync: MySQL takes 64 characters, in which long names may be alike."""
+    whole = f"fuagent {agent_id} {sync}"
+    return f"{whole[:47]} {hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
@@ -111,25 +122,54 @@ class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
     # ------------------------------------------------------------ rows
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[None, None]:
-        """Two readers for one sync would send everything twice: the server's own lock, which ends with the connection."""
+    async def _alone(self) -> AsyncGenerator[asyncio.Task[None], None]:
+        """Two readers for one sync would send everything twice: the server's own lock, which ends with the connection.
+
+        Gives what keeps the lock; when that is done, the lock is gone.
+        """
         link = self._opened
-        name = f"fuagent {self._context.agent_id} {self._context.sync}"[:64]
+        name = _lock(self._context.agent_id, self._context.sync)
         async with self._asking:
             taken = await link.one("SELECT GET_LOCK(%s, 0), IS_USED_LOCK(%s)", (name, name))
-        if taken is not None and taken[0] == 0:
-            raise TryAgainError(
-                f"another reader works for sync {shown(self._context.sync)} (connection {taken[1]} of the server)",
-                where=link.where,
-                fix="end the other agent; a connection left by a crash ends by itself, or with KILL",
-            )
+            if taken is not None and taken[0] == 0:
+                raise TryAgainError(
+                    f"another reader works for sync {shown(self._context.sync)} (connection {taken[1]} of the server)",
+                    where=link.where,
+                    fix="end the other agent; a connection that was cut off or left by a crash ends within a minute",
+                )
+            await link.rows(f"SET SESSION wait_timeout = {_HELD_FOR}")
+        holding = asyncio.create_task(self._hold(link))
         try:
-            yield
+            yield holding
         finally:
+            await self._let_go(link, name, holding)
+
+    async def _let_go(self, link: Link, name: str, holding: asyncio.Task[None]) -> None:
+        """Give the lock back. A server that does not answer hears nothing of it: the link ends, and the lock with it."""
+        try:
+            async with asyncio.timeout(self._options.heartbeat):
+                await self._asking.acquire()  # what is cancelled in the middle of a question ends the link
+        except TimeoutError:
+            await link.close()
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+            return
+        try:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
             if self._link is link:
-                async with self._asking:
-                    with suppress(FuagentError):
-                        await link.rows("DO RELEASE_LOCK(%s)", (name,), within=self._options.heartbeat)
+                with suppress(FuagentError):
+                    await link.rows("DO RELEASE_LOCK(%s)", (name,), within=self._options.heartbeat)
+                    await link.rows(f"SET SESSION wait_timeout = {IDLE_FOR}", within=self._options.heartbeat)
+        finally:
+            self._asking.release()
+
+    async def _hold(self, link: Link) -> None:
+        """Be heard of by the server before it gives the lock to somebody else."""
+        while True:
+            await asyncio.sleep(_HELD_FOR / 4)
+            async with self._asking:
+                await link.rows("DO 0", within=self._options.heartbeat * MISSED)
 
     async def stream(
         self, place: Place, until: str | None = None, *, numbered: bool = True
@@ -153,17 +193,17 @@ class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
             await self._finder().unchanged(spot)
             yield reader.nothing(at_end=True)
             return
-        async with self._alone():
+        async with self._alone() as holding:
             dump = await Dump.open(self._reached, self._known, spot, self._options.heartbeat, by_gtid=by_gtid)
             try:
-                async with aclosing(self._read(dump, reader)) as found:
+                async with aclosing(self._read(dump, reader, holding)) as found:
                     async for rows in found:
                         yield rows
                 yield reader.nothing(at_end=True)
             finally:
                 await dump.close()
 
-    async def _read(self, dump: Dump, reader: LogReader) -> AsyncGenerator[Rows, None]:
+    async def _read(self, dump: Dump, reader: LogReader, holding: asyncio.Task[None]) -> AsyncGenerator[Rows, None]:
         """Rows as they come, and a word each time there are no more."""
         end = (await self._finder().end(0)).order
         told = False
@@ -177,6 +217,10 @@ class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
                     end = (await self._finder().end(0)).order
             before = reader.order
             arrived = await dump.events()
+            if holding.done():
+                raise TryAgainError(
+                    "the server ended the connection that keeps a second reader away", where=self._opened.where
+                )
             async with aclosing(self._fed(reader, arrived)) as found:
                 async for rows in found:
                     told = False

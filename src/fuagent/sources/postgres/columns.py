@@ -9,7 +9,7 @@ from typing import Any
 from fuagent.encode.templates import Columnwise, Convert
 from fuagent.model import Column
 from fuagent.sources.selection import Name
-from fuagent.wire.postgres.types import Type
+from fuagent.wire.postgres.types import NUMERIC, Type
 from fuagent.wire.postgres.values import treatment
 
 
@@ -46,5 +46,15 @@ def declared(name: str, type_: Type, types: Mapping[int, Type], modifier: int, *
     convert: Any = found.convert
     if found.convert is not None and found.many is not None:
         convert = Columnwise(found.convert, found.many)
-    # The modifier is not spelled out: the stream does not spell it either.
-    return Declared(Column(name, found.kind, type_.name, nullable), type_, modifier, convert)
+    return Declared(Column(name, found.kind, _spelled(type_, modifier), nullable), type_, modifier, convert)
+
+
+def _spelled(type_: Type, modifier: int) -> str:
+    """A numeric with its digits, since one without a fraction may be written as an integer; others by name alone.
+
+    Source: ``numeric_typmod_precision`` and ``numeric_typmod_scale`` in ``src/backend/utils/adt/numeric.c``.
+    """
+    packed = modifier - 4
+    if type_.oid != NUMERIC or packed < 0:
+        return type_.name
+    return f"{type_.name}({packed >> 16},{((packed & 0x7FF) ^ 1024) - 1024})"

@@ -6,7 +6,10 @@ Source: https://www.postgresql.org/docs/current/protocol-replication.html
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
+from contextlib import suppress
 from typing import Self
 
 import psycopg
@@ -114,6 +117,11 @@ class Dump:
         self._channel.close()
         self._connection.end()
         await asyncio.gather(self._telling, return_exceptions=True)
+
+    def let_go(self) -> None:
+        """Have the server see that nobody reads on; what is here already can still be read, and then the end."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._connection.pgconn.socket)) as ours:
+            ours.shutdown(socket.SHUT_RDWR)
 
     async def received(self) -> bytes:
         """What has arrived: whole frames, at least one; waits for it.

@@ -12,14 +12,21 @@ import socket
 import psycopg
 
 from fuagent.encode.shown import shown
-from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
+from fuagent.errors import (
+    MENDED_CREDENTIAL,
+    FuagentError,
+    HaltSyncError,
+    LostPlaceError,
+    TryAgainError,
+    UnauthorisedError,
+)
 
 ACTIVE, NO_PRIVILEGE, NO_OBJECT = "55006", "42501", "42704"
 REFUSALS = frozenset({NO_PRIVILEGE, "0A000", "25006", "42601", "42883", NO_OBJECT, "42P01", "55000"})
 """What a server says to a statement it does not know, or does not allow this account, or, as a standby, anybody."""
 
 _GOES_ON = "it goes on by itself"
-_DENIED = "correct user and password; they are read again before each try"
+_DENIED = f"correct user and password; {MENDED_CREDENTIAL}"
 _LIMIT = "raise max_replication_slots and restart the server, or drop a slot nobody reads"
 _KEEP = "raise max_slot_wal_keep_size, so that the server keeps its log for longer than any outage"
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from fuagent.encode.changes import Reread
 from fuagent.encode.shown import shown
-from fuagent.errors import HaltSyncError, LostPlaceError
+from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError
 from fuagent.interfaces import Head, SnapshotRun, SourceContext
 from fuagent.model import Anchor, Finding, Place, Rows, TableSpec, Written
 from fuagent.sources.picture import Run, encoder, total
@@ -35,6 +35,9 @@ from fuagent.sources.source import ServerSource
 
 _LOOK = 30.0
 """Seconds between two looks at whether the publication still holds the tables: the log does not tell."""
+
+_SOON = 1.0
+"""Seconds in which a server that is there answers the smallest of questions."""
 
 
 class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
@@ -161,14 +164,34 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
         if not reader.finished:
             dump = await self._dumping(spot)
             self._dump = dump
+            watching = asyncio.create_task(self._watch(dump))
             try:
                 async with aclosing(self._read(finder, dump, reader)) as found:
                     async for rows in found:
                         yield rows
             finally:
                 self._dump = None
-                await dump.close()
+                try:
+                    await dump.close()
+                    with suppress(TimeoutError):
+                        # To cancel its question would end the connection that others ask on.
+                        async with asyncio.timeout(_SOON), self._asking:
+                            pass
+                finally:
+                    watching.cancel()
         yield reader.nothing(at_end=True)
+
+    async def _watch(self, dump: Dump) -> None:
+        """Let go of a server that shuts down, though its log is not read now, as while the service is down.
+
+        It ends all other sessions first, and then waits until all of its log is confirmed, however long that takes.
+        """
+        with suppress(FuagentError):
+            while True:
+                await asyncio.sleep(self._options.heartbeat)
+                async with self._asking:
+                    await self._opened.one("SELECT 1")
+        dump.let_go()
 
     async def _read(self, finder: Finder, dump: Dump, reader: LogReader) -> AsyncGenerator[Rows, None]:
         """Rows as they come, and a word each time there are no more."""
@@ -191,11 +214,12 @@ class Postgres(ServerSource[PostgresOptions, Link, Server, Layout, Versions]):
             if dump.skipped and (reader.idle or reader.finished):
                 raise self._passed_over(reader)
             dump.confirm(reader.reached, self._acknowledged)
-            if reader.wanted:
-                reader.wanted = False
+            wanted, reader.wanted = reader.wanted, False
+            if wanted:
                 dump.answer()
             self._say(reader.left)
-            if clock() - looked > _LOOK:
+            # A server that shuts down wants an answer, and then waits for more: see _watch.
+            if wanted or clock() - looked > _LOOK:
                 looked = clock()
                 await self._unchanged()
 

@@ -53,7 +53,7 @@ def _columns(data: bytes, width: int) -> Columns:
     # Not count(): it is slow for two bytes.
     behind = [part[:1] for part in data.split(b"\\")[1:]]
     if not set(behind) - {b"N"}:
-        return _cut(data, width, len(behind))
+        return _cut(data, width, len(behind)) or _one_by_one(data, width)
     if _LINE in data or _TAB in data or _BACKSLASH in data:
         return _one_by_one(data, width)
     # Pairs of backslashes go first: what is left of them begins an escape, or is NULL.
@@ -66,10 +66,11 @@ def _columns(data: bytes, width: int) -> Columns:
         plain = first + b"".join([_KEPT[part[:1]] + part[1:] for part in others])
     except KeyError:  # an escape that servers do not write
         return _one_by_one(data, width)
-    return _cut(plain.replace(_BACKSLASH, b"\\"), width, nulls, _LINE, _TAB)
+    return _cut(plain.replace(_BACKSLASH, b"\\"), width, nulls, _LINE, _TAB) or _one_by_one(data, width)
 
 
-def _cut(data: bytes, width: int, nulls: int, line: bytes = b"\n", tab: bytes = b"\t") -> Columns:
+def _cut(data: bytes, width: int, nulls: int, line: bytes = b"\n", tab: bytes = b"\t") -> Columns | None:
+    """Values by column; None where not every sign of NULL is a value of its own."""
     values = data.replace(line, tab + line + tab).split(tab)
     lines = data.count(line)
     if len(values) != lines * (width + 1) + 1 or values[width :: width + 1].count(line) != lines:
@@ -83,7 +84,7 @@ def _cut(data: bytes, width: int, nulls: int, line: bytes = b"\n", tab: bytes = 
             column = [None if value == _NULL else value for value in column]
             nulls -= here
         found.append(column)
-    return Columns(found, lines)
+    return None if nulls else Columns(found, lines)
 
 
 def _wrong_width() -> DecodeError:

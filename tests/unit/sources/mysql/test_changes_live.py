@@ -55,6 +55,7 @@ async def lost(source, place):
 # ------------------------------------------------------------------ images in part
 
 
+@pytest.mark.fault("F08")
 @pytest.mark.parametrize("image", ["MINIMAL", "NOBLOB"])
 async def test_rows_in_part_are_completed(database, image):
     """Columns that the images leave out come from the image before, or from the row as it is now; never as null."""
@@ -82,6 +83,7 @@ async def test_rows_in_part_are_completed(database, image):
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.fault("F08")
 async def test_a_delete_in_part_is_marked_by_its_key(database):
     """The key is enough to say that a row is gone."""
     database.execute(LONG)
@@ -129,6 +131,7 @@ async def test_rows_in_part_without_a_key(database):
     assert rows == [{"a": 9, "b": 2}, {"a": 9, "b": 2}, {"a": 4, "b": 3}]
 
 
+@pytest.mark.fault("F08")
 async def test_rows_in_part_that_nothing_finds_again_stop_the_sync(database):
     """The server tells its rows apart by another key than the one that the sync knows them by."""
     database.execute("CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, c INT, UNIQUE z (a), UNIQUE y (b))")
@@ -141,6 +144,7 @@ async def test_rows_in_part_that_nothing_finds_again_stop_the_sync(database):
             await changes(source, place)
 
 
+@pytest.mark.fault("F08")
 async def test_rows_in_part_of_a_table_that_is_gone(database):
     """The table cannot be asked any more: it stops before anything is made up."""
     database.execute(LONG)
@@ -175,6 +179,7 @@ async def test_rows_in_part_of_other_types_by_now_are_not_read_again(database, k
 # ------------------------------------------------------------------ statements
 
 
+@pytest.mark.fault("F09")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -203,6 +208,7 @@ async def test_a_change_logged_as_a_statement_is_lost(database, statement):
     assert behind == [("t", {"id": 11, "a": 11})]
 
 
+@pytest.mark.fault("F09")
 async def test_a_statement_about_another_table_is_passed_over(database):
     """A table that is not ours may be changed in any way."""
     database.execute(SMALL)
@@ -226,6 +232,7 @@ async def test_a_statement_about_another_table_is_passed_over(database):
         assert await changes(source, place) == [("t", {"id": 1, "a": 1})]
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize(
     ("statement", "why"),
     [
@@ -287,6 +294,7 @@ async def test_tables_altered_without_harm_are_followed(database, statement):
         assert await changes(source, place) == [("t", {"id": 1, "a": 1}), ("t", {"id": 2, "a": 2})]
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize(
     "statement", ["DROP TABLE t", "RENAME TABLE t TO u", "ALTER TABLE t RENAME TO u", "DROP DATABASE {}"]
 )
@@ -312,6 +320,7 @@ async def test_a_table_that_goes_away_is_lost(database, statement):
 # ------------------------------------------------------------------ tables changed
 
 
+@pytest.mark.fault("F23")
 async def test_a_table_exchanged_for_another_is_followed_by_its_name(database):
     """As gh-ost and pt-online-schema-change do it; rows from before the swap come as they were."""
     warned = []
@@ -335,6 +344,7 @@ async def test_a_table_exchanged_for_another_is_followed_by_its_name(database):
     assert ["another table has taken the name of t" in one.what for one in warned] == [True]
 
 
+@pytest.mark.fault("F07")
 async def test_rows_from_before_an_alter_are_read_as_they_were(database):
     """Columns added, dropped, renamed, moved and of another type, all before the first row is read."""
     database.execute("CREATE TABLE t (id INT PRIMARY KEY, a INT, b VARCHAR(9) CHARACTER SET latin1, e ENUM('x', 'y'))")
@@ -382,6 +392,7 @@ async def test_times_in_the_old_format_of_mariadb(server, database):
     assert "FORCE" in raised.value.fix
 
 
+@pytest.mark.fault("F11")
 async def test_a_changed_key_is_two_events_and_cascades_are_the_parents_alone(database):
     """What the server does to children by itself is in no log: check says so."""
     database.execute(SMALL)
@@ -412,6 +423,7 @@ async def test_a_changed_key_is_two_events_and_cascades_are_the_parents_alone(da
 
 
 @pytest.mark.parametrize("name", ["we`ird", 'it\'s "q"', "a.b", "日本 語", "index", "per%cent", "back\\slash", "Σ"])
+@pytest.mark.fault("S25")
 async def test_any_name_is_followed(database, name):
     """In rows, in statements, as a table's name and as a column's; whatever quotes it takes."""
     quoted = f"`{name.replace('`', '``')}`"

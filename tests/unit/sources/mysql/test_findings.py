@@ -33,11 +33,13 @@ async def link(opened, database):
     return await opened(address(database))
 
 
+@pytest.mark.fault("S24")
 async def test_nothing_is_said_where_nothing_is_wrong(link, database):
     """A server as it should be, and an account with what it needs."""
     assert await checked(link, database.name) == []
 
 
+@pytest.mark.fault("F07", "F08", "F14")
 @pytest.mark.parametrize(
     ("changes", "level", "what", "fix"),
     [
@@ -53,6 +55,7 @@ async def test_nothing_is_said_where_nothing_is_wrong(link, database):
         ({"log_replica_updates": False, "read_only": True}, Level.ERROR, "this is a replica", "log_slave_updates"),
     ],
 )
+@pytest.mark.fault("F104")
 async def test_a_server_s_settings_are_looked_at(link, database, changes, level, what, fix):
     """Each with the statement that puts it right."""
     [said] = await checked(link, database.name, **changes)
@@ -63,6 +66,7 @@ async def test_a_server_s_settings_are_looked_at(link, database, changes, level,
     assert said.where == link.where
 
 
+@pytest.mark.fault("F11")
 async def test_tables_are_looked_at(opened, link, database):
     """Those without a key, those that know no transactions, those that a foreign key changes; views."""
     root = await opened(as_root(database))
@@ -106,6 +110,7 @@ async def test_fractions_in_the_old_format_are_found(opened, link, database):
     assert await checked(link, database.name) == []
 
 
+@pytest.mark.fault("S24")
 async def test_an_account_with_too_little_learns_what_to_grant(opened, link, database):
     """Reading the log, seeing its end, reading a table."""
     root = await opened(as_root(database))
@@ -123,6 +128,24 @@ async def test_an_account_with_too_little_learns_what_to_grant(opened, link, dat
     ]
 
 
+async def test_a_server_without_a_log_hides_no_grant(opened, private_mariadb):
+    """What is missing besides the log is said in the same round."""
+    server = private_mariadb(log_bin=None, log_slave_updates=None)
+    for statement in (
+        "CREATE TABLE good (id INT PRIMARY KEY)",
+        "CREATE USER poor IDENTIFIED BY 'fuagent-password'",
+        "GRANT SELECT, REPLICATION SLAVE ON *.* TO poor",
+    ):
+        server.execute(statement)
+    said = await checked(await opened(replace(address(server.database()), user="poor")), "shop")
+
+    assert [line.partition(" | ")[0] for line in texts(said, Level.ERROR).splitlines()] == [
+        "the server writes no binlog: there are no changes to follow.",
+        "the account may not see where the binlog ends.",
+    ]
+
+
+@pytest.mark.fault("S24")
 async def test_an_account_with_too_much_is_warned_of(opened, database):
     """Reading needs no such power."""
     root = await opened(as_root(database))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asyncmy.constants import CLIENT
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ ME = Credential(user="me", password=Secret("geheim"))
         ("mysql://%2Frun%2FMySQL.sock/shop", "/run/MySQL.sock", 3306, "shop", Tls.OFF),
     ],
 )
+@pytest.mark.fault("S04")
 def test_an_endpoint_is_read(endpoint, host, port, database, tls):
     """Host, port and database come from it, and how far away the host is decides about TLS."""
     found = address_of(DIALECT, endpoint, ME, Options())
@@ -92,13 +94,33 @@ def test_files_are_beside_the_configuration():
 # ------------------------------------------------------------------ a real server
 
 
-async def test_a_session_is_ours(opened, database):
-    """Time zone, character set and modes are ours whatever the server's are; writing may take a day."""
-    link = await opened(address(database))
-    names = ("time_zone", "sql_mode", "character_set_results", "autocommit", "net_write_timeout", "sql_select_limit")
-    row = await link.one("SELECT " + ", ".join(f"@@{name}" for name in names))
+HARMFUL = {
+    "time_zone": "+05:30",
+    "sql_mode": "ANSI_QUOTES",
+    "autocommit": 0,
+    "sql_select_limit": 1,
+    "sql_big_selects": 0,
+    "max_statement_time": 1,
+    "lock_wait_timeout": 1,
+    "wait_timeout": 1,
+    "net_write_timeout": 1,
+}
+"""What an operator may have set for everybody, and would cut or change what is read."""
 
-    assert row == ("+00:00", "", "utf8mb4", 1, 86400, 2**64 - 1)
+
+async def test_a_session_is_ours(opened, database):
+    """Time zone, character set, modes and limits are ours whatever the server's are; writing may take a day."""
+    server = database.server
+    try:
+        for name, value in HARMFUL.items():
+            server.execute(f"SET GLOBAL {name} = {value!r}")
+        link = await opened(address(database))
+        row = await link.one("SELECT " + ", ".join(f"@@{name}" for name in ("character_set_results", *HARMFUL)))
+    finally:
+        for name in HARMFUL:
+            server.execute(f"SET GLOBAL {name} = DEFAULT")
+
+    assert row == ("utf8mb4", "+00:00", "", 1, 2**64 - 1, 1, "0.000000", 60, 86400, 86400)
 
 
 async def test_values_come_as_what_they_are(opened, database):
@@ -297,6 +319,7 @@ async def test_results_end_in_the_old_way_too(scripting, opened):
     assert [chunk async for chunk in link.raw("SELECT n FROM t")] == [[(b"1",), (b"2",)]]
 
 
+@pytest.mark.fault("S04")
 async def test_a_server_without_tls_is_taken_under_prefer_alone(scripting, opened):
     """Nothing is sent readable that was to be encrypted."""
     server = await scripting()
@@ -309,6 +332,7 @@ async def test_a_server_without_tls_is_taken_under_prefer_alone(scripting, opene
 
 
 @pytest.mark.parametrize(("names", "days"), [(("other.example",), 30), ((), -1)])
+@pytest.mark.fault("S04")
 async def test_a_certificate_has_to_be_right(scripting, tmp_path, names, days):
     """Another name, or one whose days are over: no login is sent."""
     certs = certificates.make(tmp_path, *names, days=days)
@@ -343,11 +367,13 @@ class Rogue(ScriptedMySQL):
 
 
 @pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.fault("S22")
 async def test_no_server_gets_our_files(scripting, opened, tmp_path, raw):
     """LOAD DATA LOCAL is not offered, and a request for a file ends the connection."""
     wanted = tmp_path / "secret"
     wanted.write_text("geheim")
     server = await scripting(Rogue)
+    server.capabilities |= CLIENT.LOCAL_FILES
     server.asks = b"\xfb" + str(wanted).encode()
     link = await opened(scripted(server))
     with pytest.raises(HaltSyncError, match="asks for a file"):
@@ -355,11 +381,12 @@ async def test_no_server_gets_our_files(scripting, opened, tmp_path, raw):
     with pytest.raises(TryAgainError):
         await link.rows("SELECT 2")
 
-    assert not server.logins[0].capabilities & (1 << 7)
+    assert not server.logins[0].capabilities & CLIENT.LOCAL_FILES
     assert server.got == b""
 
 
 @pytest.mark.parametrize("plugin", [b"mysql_clear_password", b"dialog", b"mysql_old_password", b"nonsense"])
+@pytest.mark.fault("S04")
 async def test_no_server_gets_the_password_readable(scripting, plugin):
     """Whoever answers may ask for it; over an open line it is not sent."""
     server = await scripting(Rogue)

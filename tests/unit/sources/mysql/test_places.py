@@ -70,6 +70,7 @@ def test_files_without_a_number(file):
         places.file_number(file)
 
 
+@pytest.mark.fault("F04")
 def test_names_are_not_compared_as_texts():
     """After 999999 comes 1000000."""
     assert Spot("b.1000000", 4).order > Spot("b.999999", 99).order
@@ -413,6 +414,7 @@ def test_events_beyond_one_packet(size):
     assert split_all(data, [10, 17, 0xFFFFFF, 0x1000010, size + 9])[0] == [b"first", big, b"last"]
 
 
+@pytest.mark.fault("S23")
 def test_an_event_larger_than_any():
     """A stream that never ends its event is given up before it fills the memory."""
     head = b"\xff\xff\xff\0"
@@ -422,6 +424,7 @@ def test_an_event_larger_than_any():
 
 
 @given(st.binary(max_size=200))
+@pytest.mark.fault("S23")
 def test_garbage_packets(data):
     """Whatever the bytes: events, and where to go on, and never an event that is not there."""
     parts = dump.split(data)
@@ -442,6 +445,7 @@ def failure(text, code=1236, state=b"#HY000"):
     return b"\xff" + struct.pack("<H", code) + state + text.encode()
 
 
+@pytest.mark.fault("F01", "F02", "F18")
 @pytest.mark.parametrize("state", [b"#HY000", b""])
 @pytest.mark.parametrize(
     ("text", "kind", "said"),
@@ -530,6 +534,7 @@ def test_what_to_do_about_error_1236():
     assert not dump.ended(failure("memory allocation failed"), "here").fix
 
 
+@pytest.mark.fault("F18")
 @pytest.mark.parametrize(
     ("packet_", "kind", "said"),
     [

@@ -112,15 +112,17 @@ def test_a_file_beyond_4_gib():
 
 
 def test_a_place_beyond_4_gib_is_read_from_the_start():
-    """What lies before the place is passed over."""
+    """What lies before the place is passed over; what begins there counts from its first event on, its GTID."""
     log = Log()
     log.transaction(1, (1, "a"))
     middle = log.end
     second = log.transaction(2, (2, "b"))
-    found = drained(reader(log, spot=Spot(log.file, middle)), sent(log))
+    reading = reader(log, spot=Spot(log.file, middle, gtid=f"{UUID_A}:1"))
+    found = drained(reading, sent(log))
 
     assert [one["id"] for one in told(found)] == [2]
     assert numbers(found) == [FILE + second]
+    assert reading.spot.gtid == f"{UUID_A}:1-2"
 
 
 def test_numbers_are_carried_where_the_log_gives_less():
@@ -158,6 +160,7 @@ def test_a_plain_payload():
     assert told(drained(reader(log), sent(log))) == [{"id": 1, "v": "a", "index": FILE + at}]
 
 
+@pytest.mark.fault("F12")
 def test_mariadbs_compressed_events():
     """Rows and statements, zlib behind a byte and a length."""
     log = Log(version="10.11.6-MariaDB-log")
@@ -243,6 +246,7 @@ def test_the_place_moves_where_others_write():
     assert places.read(word.end.position).order == (2, 4)
 
 
+@pytest.mark.fault("F05")
 def test_rows_of_a_transaction_under_way():
     """They are read again from where it began."""
     log = Log()
@@ -262,6 +266,7 @@ def test_rows_of_a_transaction_under_way():
 # ------------------------------------------------------------ what makes no sense
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("kind", [43, 99, 173, 255])
 def test_unknown_types(kind):
     """They end the reading, except where their flag says that they may be passed over."""
@@ -285,6 +290,7 @@ def test_remarks_are_passed_over(kind):
     assert len(told(drained(reader(log), sent(log)))) == 1
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("kind", [events.START_ENCRYPTION, events.PARTIAL_ROW_DATA, events.LOAD, events.SLAVE])
 def test_known_types_that_cannot_be_read(kind):
     """Encryption and rows in pieces are never passed over, whatever their flag says."""
@@ -357,6 +363,7 @@ def test_rows_of_a_table_that_no_map_describes():
         drained(reader(log), sent(log))
 
 
+@pytest.mark.fault("F04")
 def test_another_file_of_the_same_name():
     """A file begun at another time is another file: the logs were reset."""
     log = Log(created=BEGUN + 9)
@@ -410,6 +417,7 @@ def test_rolled_back_without_rows_of_the_sync(table, statement):
     assert reading.spot.order == (1, log.end)
 
 
+@pytest.mark.fault("F22")
 def test_committed_by_a_statement():
     """Tables without transactions end with COMMIT as text."""
     log = Log()
@@ -635,6 +643,7 @@ def minimal(before, after, masks):
     return log
 
 
+@pytest.mark.fault("F08")
 def test_minimal_images():
     """What the image after lacks stands in the one before, or is asked for by its key."""
     log = minimal((1,), ("b",), [ID, V])
@@ -688,6 +697,7 @@ def test_questions_are_asked_once():
     assert asked == [[(1,), (2,)]]
 
 
+@pytest.mark.fault("F05")
 def test_an_update_cut_between_its_two_numbers():
     """The old key was delivered, the new row was not: it alone comes."""
     log = Log()

@@ -97,6 +97,7 @@ HIDDEN = [
 ]
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize(
     ("name", "version", "schema", "table", "columns", "expected"),
     [
@@ -134,6 +135,7 @@ async def test_the_place_behind_a_recorded_log(scripting):
     assert spot.gtid == "55778904-0299-11f1-b1b8-4ef0c4956feb:1-13:mytag:1-3"
 
 
+@pytest.mark.fault("F14")
 async def test_json_in_part(scripting):
     """Documents come whole; changes of one without the document they change halt, and say what helps."""
     server = says(await scripting(version="8.0.22"), tables={"t": TYPES["t"]}, schema="mysql")
@@ -482,6 +484,7 @@ async def test_compressed_changes_prove_no_number(scripting):
         assert ids(await gather(made, await made.locate([Anchor(1, place)], index))) == []
 
 
+@pytest.mark.fault("F01")
 async def test_a_purged_file(server):
     """The place is lost, whoever notices it."""
     holds(server, transactions(1, "binlog.000009"))
@@ -516,6 +519,7 @@ async def place_after(server, count):
         return (await gather(made, start()))[-1].end
 
 
+@pytest.mark.fault("F03")
 async def test_failover(server, other):
     """By what was committed; numbers go on above those of the first server."""
     place = await place_after(server, 2)
@@ -533,19 +537,36 @@ async def test_failover(server, other):
     assert dumps[-1].gtids is None
 
 
+@pytest.mark.fault("F29")
+async def test_a_server_that_looks_for_the_place(server, other):
+    """By GTID it goes through a file first, without a word: that takes longer than a sign of life may."""
+    place = await place_after(server, 2)
+    async with source(other, heartbeat=0.1) as made:
+        other.found.clear()
+        reading = asyncio.create_task(gather(made, place))
+        await other.until(lambda server: any(one.sent > 1 for one in server.sessions))
+        await asyncio.wait([reading], timeout=1.5)
+        other.found.set()
+
+        assert ids(await reading) == [3, 4]
+
+
+@pytest.mark.fault("F05")
 async def test_failover_in_the_middle_of_a_transaction(server, other):
-    """All of it comes again."""
-    place = replace(await place_after(server, 2), resume_after=FILE * 3)
+    """All of it comes again, numbered above what was delivered of it, were that numbered on from a failover before."""
+    delivered = FILE * (places.LIFTED + 1000)
+    place = replace(await place_after(server, 2), resume_after=delivered)
     async with source(other) as made:
         found = await gather(made, place)
         anchor = Anchor(5, place)
         located = await made.locate([anchor], 5)
 
     assert ids(found) == [3, 4]
-    assert numbers(found)[0] > FILE * 3
+    assert numbers(found)[0] > delivered
     assert places.read(located.position).uuid == UUID_B
 
 
+@pytest.mark.fault("F03", "F26")
 @pytest.mark.parametrize(
     ("executed", "purged", "mode"),
     [
@@ -575,6 +596,7 @@ async def test_failover_after_all_that_was_purged(server, other):
         assert ids(await gather(made, place)) == [3, 4]
 
 
+@pytest.mark.fault("F03")
 async def test_failover_without_gtids(other):
     """Nothing tells where the place is there."""
     async with source(other) as made:
@@ -585,6 +607,7 @@ async def test_failover_without_gtids(other):
 # ------------------------------------------------------------ faults
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("kind", [99, events.START_ENCRYPTION, events.PARTIAL_ROW_DATA])
 async def test_events_that_halt(server, kind):
     """What is not known may hold rows: what came before is delivered, and the sync halts."""
@@ -597,6 +620,7 @@ async def test_events_that_halt(server, kind):
             await collected(made.stream(start()), found)
 
 
+@pytest.mark.fault("F15")
 async def test_an_incident(server):
     """The place is lost, and the one behind it is told."""
     log = transactions(1)
@@ -612,6 +636,7 @@ async def test_an_incident(server):
         assert ids(await gather(made, raised.value.place)) == [2]
 
 
+@pytest.mark.fault("F18")
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
@@ -662,6 +687,7 @@ async def test_a_connection_that_ends(server):
             await reading
 
 
+@pytest.mark.fault("F20")
 async def test_a_silent_server(server):
     """Three signs of life are missed, and the connection counts as dead."""
     holds(server, transactions())
@@ -703,6 +729,26 @@ async def test_signs_of_life_of_another_log(server, end, kind, said):
             await reading
 
 
+@pytest.mark.fault("F29")
+async def test_signs_of_life_alone(server):
+    """Nothing else for longer than a silent server is waited for: that is no fault, though no row ever came."""
+    log = transactions(0)
+    holds(server, log)
+    async with source(server, heartbeat=1) as made:
+        stream = made.stream(start())
+        assert (await anext(stream)).at_end
+        reading = asyncio.create_task(anext(stream))
+        until = asyncio.get_running_loop().time() + 4
+        while asyncio.get_running_loop().time() < until and not reading.done():
+            server.send_heartbeat()
+            await asyncio.sleep(0.1)  # their period
+        count = len(log.events)
+        log.transaction(1, (1, "first"))
+        server.send(*log.events[count:])
+
+        assert ids([await reading]) == [1]
+
+
 async def test_signs_of_life_of_the_same_log(server):
     """Nothing new is no fault."""
     log = transactions(1)
@@ -721,6 +767,7 @@ async def test_signs_of_life_of_the_same_log(server):
         await stream.aclose()
 
 
+@pytest.mark.fault("S23")
 async def test_garbage_instead_of_events(server):
     """Bytes that are no event halt; nothing of them is taken for one."""
     holds(server, transactions())
@@ -735,6 +782,7 @@ async def test_garbage_instead_of_events(server):
     assert ids(found) == [1, 2, 3]
 
 
+@pytest.mark.fault("S23")
 async def test_an_event_that_lies_about_its_size(server):
     """The size in its header is not that of its packet."""
     holds(server, transactions())
@@ -747,6 +795,7 @@ async def test_an_event_that_lies_about_its_size(server):
             await reading
 
 
+@pytest.mark.fault("F28")
 async def test_a_dump_that_is_not_allowed(server):
     """The account lacks REPLICATION SLAVE."""
     holds(server, transactions())

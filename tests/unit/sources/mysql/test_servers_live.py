@@ -1,19 +1,23 @@
 """Transactions of every kind on a live server, and what may happen to the server itself while it is followed."""
 
 import asyncio
+import contextlib
 import os
+import re
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mysql_following import following, found, gather, pictured, session, standing, unopened
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
-from fuagent.model import Place
+from fuagent.model import Anchor, Place
 from fuagent.sources.mysql import dump, places
 from harness.mariadb import MariaDB
+from harness.proxy import Proxy
 
 _names = count(1)
 SMALL = "CREATE TABLE t (id INT PRIMARY KEY, a INT)"
@@ -40,6 +44,13 @@ def ids(rows):
     return [row["id"] for _, row in found(rows)]
 
 
+def behind(rows, place):
+    """Where the engine would go on: at an end, behind a row, or still where it was."""
+    if rows.boundary:
+        return rows.end
+    return Place(rows.start.position, rows.start.previous, rows.indexes[-1]) if rows.indexes else place
+
+
 class Running:
     """A stream that is read in the background, as the engine reads it."""
 
@@ -53,9 +64,7 @@ class Running:
         async with aclosing(source.stream(self.place)) as stream:
             async for rows in stream:
                 self.rows.append(rows)
-                self.place = (
-                    rows.end if rows.boundary else Place(rows.start.position, rows.start.previous, rows.indexes[-1])
-                )
+                self.place = behind(rows, self.place)
                 async with self._came:
                     self._came.notify_all()
 
@@ -94,6 +103,7 @@ class Running:
 # ------------------------------------------------------------------ transactions
 
 
+@pytest.mark.fault("F22")
 async def test_prepared_transactions_come_when_they_are_committed(database):
     """In the order of the commits; what is rolled back never, what is committed in one phase at once."""
     async with following(database, "t") as source:
@@ -131,6 +141,7 @@ async def test_prepared_transactions_come_when_they_are_committed(database):
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.fault("F22")
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_a_restart_between_prepare_and_commit_loses_nothing(database, restarted):
     """The place remembers what was prepared before it; the server keeps it too, if it ends."""
@@ -154,6 +165,7 @@ async def test_a_restart_between_prepare_and_commit_loses_nothing(database, rest
     assert ids(rest) == [2, 4]
 
 
+@pytest.mark.fault("F22")
 @pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
 async def test_tables_without_transactions(database, engine):
     """Each statement stands for itself, also within a transaction that is rolled back."""
@@ -167,6 +179,7 @@ async def test_tables_without_transactions(database, engine):
         assert ids(await gather(source, place)) == [1, 2, 1, 3, 5, 6, 7]
 
 
+@pytest.mark.fault("F22")
 async def test_what_is_undone_within_a_transaction_never_comes(database):
     """Savepoints, statements that fail halfway, and temporary tables that hide one of ours."""
     async with following(database, "t") as source:
@@ -196,6 +209,7 @@ async def test_what_is_undone_within_a_transaction_never_comes(database):
         assert ids(await gather(source, place)) == [1, 3, 4, 5, 7]
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.slow
 async def test_a_giant_transaction_takes_no_memory(database):
     """Some 80 MB in one transaction, also read again from its middle."""
@@ -233,6 +247,7 @@ def nameless(database):
     database.server.execute("SET GLOBAL binlog_row_metadata = FULL")
 
 
+@pytest.mark.fault("F07")
 @pytest.mark.parametrize(
     ("late", "statement", "halts"),
     [
@@ -259,6 +274,7 @@ async def test_without_names_a_changed_table_is_told_from_the_one_it_was(nameles
             assert [row for _, row in found(await gather(source, place))] == [{"id": 1, "b": 2}]
 
 
+@pytest.mark.fault("F07")
 async def test_without_names_an_alter_that_was_read_is_known(nameless):
     """Rows right behind it are of the table that it made, although the second is the same."""
     async with following(nameless, "t") as source:
@@ -277,6 +293,7 @@ async def test_without_names_an_alter_that_was_read_is_known(nameless):
 # ------------------------------------------------------------------ the server itself
 
 
+@pytest.mark.fault("F27")
 @pytest.mark.parametrize("end", ["restart", "kill"])
 async def test_a_server_that_ends_under_a_stream_is_gone_on_with(database, end):
     """It is tried again; then everything comes, and nothing twice."""
@@ -299,6 +316,44 @@ async def test_a_server_that_ends_under_a_stream_is_gone_on_with(database, end):
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.fault("F05", "F06")
+async def test_a_connection_that_breaks_in_every_transaction(database):
+    """Again and again, with events of it still in hand: behind each row that was taken comes the next, once."""
+    async with Proxy(database.server.port) as proxy:
+        far = SimpleNamespace(url=lambda: f"mysql://127.0.0.1:{proxy.port}/{database.name}")
+        session(database, "ALTER TABLE t ADD c LONGTEXT")
+        async with following(far, "t", chunk_rows=7) as source:
+            place = await standing(source)
+            for first in range(1, 1001, 100):
+                session(database, f"INSERT INTO t SELECT seq, 0, REPEAT('x', 20000) FROM seq_{first}_to_{first + 99}")
+            came, broken = [], 0
+            while len(ids(came)) < 1000:
+                place = await until_broken(source, place, proxy, came)
+                broken += 1
+                await source.close()
+                await source.open()
+
+    assert ids(came) == [*range(1, 1001)]
+    numbers = [number for one in came for number in one.indexes]
+    assert numbers == sorted(set(numbers))
+    assert broken > 5
+
+
+async def until_broken(source, place, proxy, came):
+    """Read on, into ``came``, with the connection cut on the way; gives where to go on."""
+    with contextlib.suppress(TryAgainError):
+        async with aclosing(source.stream(place)) as stream:
+            async for rows in stream:
+                came.append(rows)
+                place = behind(rows, place)
+                if len(came) % 4 == 0:
+                    proxy.cut()
+                if rows.at_end:
+                    break
+    return place
+
+
+@pytest.mark.fault("F20")
 async def test_a_server_that_says_nothing_is_tried_again(database):
     """Connections stand, but no sign of life comes."""
     async with following(database, "t", heartbeat=0.5) as source:
@@ -316,6 +371,7 @@ async def test_a_server_that_says_nothing_is_tried_again(database):
         assert "not even a sign of life" in error.what
 
 
+@pytest.mark.fault("F19")
 async def test_a_reader_that_is_held_up_is_not_cut_off(database):
     """By a service that takes nothing: the server may wait for hours, whatever its net_write_timeout."""
     database.server.execute("SET GLOBAL net_write_timeout = 1")
@@ -345,6 +401,7 @@ async def test_a_reader_that_is_held_up_is_not_cut_off(database):
     assert ids(read) == list(range(1, 61))
 
 
+@pytest.mark.fault("F10")
 async def test_what_a_session_hides_is_in_the_next_snapshot(database):
     """sql_log_bin = 0 leaves no trace in the log: nothing comes of it until a snapshot is taken."""
     async with following(database, "t") as source:
@@ -382,6 +439,31 @@ async def test_the_log_goes_on_in_another_file(database):
     assert len({number // places.FILE for number in numbers}) > 3
 
 
+@pytest.mark.fault("F04")
+async def test_the_millionth_file_comes_behind_the_one_before(database):
+    """Its name is longer, and as a text it would come first: numbers rise, and each place is found again."""
+    database.execute("RESET MASTER TO 999999")
+    try:
+        async with following(database, "t") as source:
+            place = await standing(source)
+            running = Running(source, place)
+            session(database, "INSERT INTO t VALUES (1, 1)", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (2, 2)")
+            await running.have(2)
+            await running.stop()
+            numbers = [number for one in running.rows for number in one.indexes]
+            anchors = [Anchor(place.previous, place)]
+            rest = [ids(await gather(source, await source.locate(anchors, number))) for number in numbers]
+        files = [*database.server.binlogs()]
+    finally:
+        database.execute("RESET MASTER")
+
+    assert [file.rpartition(".")[2] for file in files] == ["999999", "1000000"]
+    assert ids(running.rows) == [1, 2]
+    assert numbers == sorted(set(numbers))
+    assert rest == [[2], []]
+
+
+@pytest.mark.fault("F04")
 async def test_a_log_that_is_reset_is_lost(database):
     """Under a running stream, and while nobody reads; also where file and offset are there again."""
     async with following(database, "t", heartbeat=0.1) as source:
@@ -408,6 +490,7 @@ async def test_a_log_that_is_reset_is_lost(database):
         assert ids(await gather(source, fresh.place)) == [60]
 
 
+@pytest.mark.fault("F01", "F02", "F26")
 @pytest.mark.parametrize("change", ["purged", "ahead", "between"])
 async def test_a_place_that_the_log_does_not_have_is_lost(database, change):
     """Purged, beyond the end as after a restored backup, or in the middle of an event."""
@@ -427,6 +510,7 @@ async def test_a_place_that_the_log_does_not_have_is_lost(database, change):
             [rows async for rows in source.stream(spot.place(place.previous))]
 
 
+@pytest.mark.fault("F17", "F71")
 async def test_two_readers_of_one_sync_do_not_both_read(database):
     """The second one waits for the first to end; another sync is nobody's business."""
     async with (
@@ -446,6 +530,107 @@ async def test_two_readers_of_one_sync_do_not_both_read(database):
         assert ids(await gather(second, place)) == [1]
 
 
+@pytest.mark.fault("F17", "F20")
+async def test_a_reader_that_was_cut_off_is_waited_for(database, monkeypatch):
+    """The server does not know that nobody is there any more: it lets go of a lock that nobody speaks for."""
+    monkeypatch.setattr("fuagent.sources.mysql.source._HELD_FOR", 2)
+    async with Proxy(database.server.port) as proxy:
+        far = SimpleNamespace(url=lambda: f"mysql://127.0.0.1:{proxy.port}/{database.name}")
+        async with following(far, "t") as gone, following(database, "t") as source:
+            place = await standing(source)
+            running = Running(gone, place)
+            await running.idle()
+            proxy.hold()
+            session(database, "INSERT INTO t VALUES (1, 1)")
+            with pytest.raises(TryAgainError, match="another reader works for sync suite") as refused:
+                await gather(source, place)
+            came = await until_let_in(source, place)
+            await running.stop()
+
+    assert "within a minute" in refused.value.fix
+    assert ids(came) == [1]
+
+
+@pytest.mark.fault("F17")
+async def test_two_readers_under_one_number(database, monkeypatch):
+    """The server ends the older one, which comes back under another: numbers are drawn for each connection."""
+    async with following(database, "t") as older, following(database, "t", sync="b") as newer:
+        place = await standing(older)
+        with monkeypatch.context() as patched:
+            patched.setattr("secrets.randbelow", lambda _most: 5)
+            first = Running(older, place)
+            await first.idle()
+            second = Running(newer, place)
+            await second.idle()
+            error = await first.failed()
+        session(database, "INSERT INTO t VALUES (1, 1)")
+        again = await gather(older, place)
+        session(database, "INSERT INTO t VALUES (2, 2)")
+        await second.have(2)
+        await second.stop()
+
+    assert isinstance(error, TryAgainError)
+    assert (ids(again), ids(second.rows)) == ([1], [1, 2])
+
+
+async def until_let_in(source, place):
+    """What comes as soon as no other reader is there."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await gather(source, place)
+            except TryAgainError as error:
+                assert "another reader" in error.what
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.fault("F17")
+async def test_a_lock_lasts_as_long_as_its_reader(database, monkeypatch):
+    """Longer than the server waits for a word, though nothing is read meanwhile; a reader that has lost it reads no more."""
+    monkeypatch.setattr("fuagent.sources.mysql.source._HELD_FOR", 2)
+    session(database, "ALTER TABLE t ADD c LONGTEXT")
+    async with following(database, "t", chunk_rows=1) as source, following(database, "t") as second:
+        place = await standing(source)
+        session(database, "INSERT INTO t SELECT seq, 0, REPEAT('x', 500000) FROM seq_1_to_40")
+        async with aclosing(source.stream(place)) as stream:
+            read = [await anext(stream)]
+            [(start,)] = database.execute(NOW)
+            now = start
+            while now < start + 5:
+                with pytest.raises(TryAgainError, match="another reader") as refused:
+                    await gather(second, place)
+                [(now,)] = database.execute(NOW)
+            database.execute(f"KILL {re.search(r'connection ([0-9]+)', refused.value.what)[1]}")
+            while any("_hold" in str(task.get_coro()) for task in asyncio.all_tasks()):
+                await asyncio.sleep(0.02)
+            with pytest.raises(TryAgainError, match="keeps a second reader away"):
+                read += [rows async for rows in stream]
+        came = await gather(second, place)
+
+    assert ids(read) == [1]
+    assert ids(came) == [*range(1, 41)]
+
+
+NOW = "SELECT UNIX_TIMESTAMP()"
+
+
+async def test_syncs_of_like_names_both_read(database):
+    """Names that are alike for longer than the name of a lock may be are two syncs."""
+    alike = "orders" * 12
+    async with (
+        following(database, "t", sync=f"{alike}-a") as first,
+        following(database, "t", sync=f"{alike}-b") as other,
+    ):
+        place = await standing(first)
+        running = Running(first, place)
+        await running.idle()
+        session(database, "INSERT INTO t VALUES (1, 1)")
+
+        assert ids(await gather(other, place)) == [1]
+        await running.stop()
+
+
+@pytest.mark.fault("F28")
 async def test_a_password_that_was_changed_is_asked_for_again(database):
     """A reader that is connected goes on; a new one is tried again until the right one is known."""
     async with following(database, "t") as source:
@@ -464,6 +649,7 @@ async def test_a_password_that_was_changed_is_asked_for_again(database):
         assert ids(await gather(source, place)) == [1]
 
 
+@pytest.mark.fault("F16")
 async def test_a_server_that_is_not_told_what_is_known(database, monkeypatch):
     """It would send comments in the place of events; these are never passed over."""
     told = dump._session

@@ -29,6 +29,7 @@ def large(*ids):
 # ------------------------------------------------------------------ large values, keys, identities
 
 
+@pytest.mark.fault("F38", "F39")
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])
 @pytest.mark.parametrize("change", ["a = 2", "id = 5, a = 2"])
 async def test_large_values_that_an_update_leaves_alone(database, identity, change):
@@ -42,6 +43,7 @@ async def test_large_values_that_an_update_leaves_alone(database, identity, chan
     assert found[-1] == {"id": 5 if "id" in change else 1, "a": 2, "large": LARGE}
 
 
+@pytest.mark.fault("F38")
 async def test_a_row_that_is_gone_by_now_is_left_out(database):
     """Its large value cannot be read any more; the update is counted, and the delete follows."""
     async with following(database, "t", deletes=Deletes.MARK) as source:
@@ -113,6 +115,7 @@ async def test_an_index_as_identity(database):
     assert found[-1] == {"a": 7, "_deleted": True}
 
 
+@pytest.mark.fault("F40")
 async def test_no_identity_is_refused(database):
     """Published, the application's own updates would fail."""
     database.execute("ALTER TABLE t REPLICA IDENTITY NOTHING")
@@ -127,6 +130,7 @@ async def test_no_identity_is_refused(database):
 # ------------------------------------------------------------------ transactions
 
 
+@pytest.mark.fault("F43")
 async def test_many_rows_on_one_position(database):
     """COPY writes many rows into one record; each has its own number, and the middle can be gone on from."""
     async with following(database, "t", chunk_rows=3) as source:
@@ -143,6 +147,7 @@ async def test_many_rows_on_one_position(database):
     assert [row["id"] for row in plain(rest)] == [6, 7, 8, 9, 10]
 
 
+@pytest.mark.fault("F44")
 async def test_interleaved_transactions_come_in_the_order_of_their_commits(database):
     """Numbers rise, whenever the rows were written; what is rolled back, in part or whole, never comes."""
     async with following(database, "t") as source:
@@ -164,6 +169,7 @@ async def test_interleaved_transactions_come_in_the_order_of_their_commits(datab
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.fault("F47")
 async def test_prepared_transactions_come_when_they_are_committed(private_postgres):
     """PREPARE TRANSACTION alone sends nothing."""
     database = private_postgres(max_prepared_transactions=5).database()
@@ -181,6 +187,7 @@ async def test_prepared_transactions_come_when_they_are_committed(private_postgr
 # ------------------------------------------------------------------ alterations
 
 
+@pytest.mark.fault("F50")
 async def test_columns_change_in_mid_stream(database):
     """Rows are read as they were; the operator hears that old rows may have new values."""
     said = []
@@ -220,6 +227,7 @@ async def test_columns_may_go_while_a_sync_starts(database, statement):
     assert (row["id"], row["large"], "a" in row) == (1, "a", False)
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize(
     ("statements", "what"),
     [
@@ -252,6 +260,7 @@ async def test_what_cannot_be_delivered_loses_the_place(database, statements, wh
     assert places.read(raised.value.place.position).lsn > places.read(place.position).lsn
 
 
+@pytest.mark.fault("F48")
 async def test_generated_columns_are_left_out_everywhere(postgres_database):
     """The log does not hold them, so the snapshot leaves them out too."""
     postgres_database.create("t", "id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED, b int")
@@ -263,6 +272,7 @@ async def test_generated_columns_are_left_out_everywhere(postgres_database):
         assert plain(await gather(source, place)) == [{"id": 2, "a": 2, "b": None}]
 
 
+@pytest.mark.fault("F49")
 @since(13)
 async def test_partitions_come_under_one_name(postgres_database):
     """New ones too."""
@@ -306,6 +316,7 @@ async def test_partitions_come_under_their_own_names(postgres_database):
 # ------------------------------------------------------------------ the slot
 
 
+@pytest.mark.fault("F30")
 async def test_a_dropped_slot_is_said(database):
     """It is never made anew silently."""
     async with following(database, "t") as source:
@@ -323,6 +334,7 @@ async def test_a_dropped_slot_is_said(database):
     await source.close()
 
 
+@pytest.mark.fault("F33")
 async def test_a_place_ahead_of_the_log_is_lost(database):
     """As after a restored backup: the server would wait for ever without a word."""
     async with following(database, "t") as source:
@@ -333,6 +345,7 @@ async def test_a_place_ahead_of_the_log_is_lost(database):
             await gather(source, ahead)
 
 
+@pytest.mark.fault("F34")
 async def test_two_readers_of_one_slot(database):
     """The second is told which process reads already, and tries again."""
     async with following(database, "t") as source, following(database, "t") as other:
@@ -344,6 +357,7 @@ async def test_two_readers_of_one_slot(database):
                 await gather(other, place)
 
 
+@pytest.mark.fault("F35")
 async def test_the_slot_moves_with_what_is_acknowledged_and_no_further(database, postgres):
     """Also where other tables alone fill the log."""
     name = "fuagent_0123456789ab_suite"
@@ -374,6 +388,7 @@ async def test_the_slot_moves_with_what_is_acknowledged_and_no_further(database,
             await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.fault("F53")
 async def test_an_open_transaction_that_holds_a_snapshot_up_is_named(database, monkeypatch):
     """The process is told, and nothing of ours stays behind on the server."""
     monkeypatch.setattr("fuagent.sources.postgres.slots.WAIT_FOR", 0.5)

@@ -116,6 +116,7 @@ async def test_a_question_is_answered(way, dumping):
     assert reached >= end
 
 
+@pytest.mark.fault("F19")
 async def test_a_connection_that_is_not_read_stays(postgres_database, dumping, monkeypatch):
     """However impatient the server is, and whether or not it is blocked in sending."""
     monkeypatch.setitem(_SENDER, "wal_sender_timeout", "1s")
@@ -166,6 +167,7 @@ async def test_two_readers_are_one_too_many(way, dumping):
     assert await dumping(database, **options)
 
 
+@pytest.mark.fault("F30")
 async def test_a_slot_that_is_gone_is_a_lost_place(way, dumping):
     """There is nothing to read from."""
     database, options = way
@@ -217,6 +219,7 @@ async def test_a_server_that_ends_is_tried_again(way, dumping):
         await until(dump, 1)
 
 
+@pytest.mark.fault("F20")
 async def test_a_silent_server_is_given_up(way, dumping):
     """It gives no sign of life, although it is asked for one."""
     database, options = way

@@ -25,9 +25,27 @@ def table(database, name="t", columns="id int PRIMARY KEY, v text"):
     return database
 
 
+# ------------------------------------------------------------------ snapshots
+
+
+@pytest.mark.parametrize(
+    "statement", ["TRUNCATE t", "ALTER TABLE t ALTER v TYPE text USING upper(v)", "ALTER TABLE t ADD w int"]
+)
+async def test_a_table_that_is_altered_under_its_snapshot(postgres_database, statement):
+    """The snapshot begins anew: what is written anew is empty to an older picture, and no log tells of its rows."""
+    database = table(postgres_database)
+    database.execute("INSERT INTO t VALUES (1, 'a')")
+    async with following(database, "t") as source, await source.snapshot(["t"]) as run:
+        database.execute(statement)
+        with pytest.raises(TryAgainError, match="table t was altered while its snapshot was read"):
+            async for _ in run.rows():
+                pass
+
+
 # ------------------------------------------------------------------ transactions
 
 
+@pytest.mark.fault("F46")
 @since(13)
 async def test_a_large_transaction_takes_no_memory(private_postgres):
     """The server spills it to its disk; here only what is in hand is held, however slowly it is taken."""
@@ -51,6 +69,7 @@ async def test_a_large_transaction_takes_no_memory(private_postgres):
     assert held < 25_000_000
 
 
+@pytest.mark.fault("F47")
 async def test_only_what_is_committed_comes(postgres_database):
     """Of subtransactions, rolled back and kept, nested and of procedures' own blocks; in the order it was written."""
     database = table(postgres_database)
@@ -82,6 +101,7 @@ async def test_only_what_is_committed_comes(postgres_database):
     assert all(row["v"] is None for row in found)
 
 
+@pytest.mark.fault("F44")
 async def test_a_stream_goes_on_in_the_middle_of_interleaved_transactions(postgres_database):
     """The first row written is the last to be committed: behind every number the rest comes, by the order of commits."""
     database = table(postgres_database)
@@ -108,6 +128,7 @@ async def test_a_stream_goes_on_in_the_middle_of_interleaved_transactions(postgr
 # ------------------------------------------------------------------ definitions
 
 
+@pytest.mark.fault("F50")
 async def test_types_that_change_in_mid_stream(postgres_database):
     """Labels are added and renamed, a type is dropped with its column: values read as they were written, or as they are called now."""
     database = postgres_database
@@ -148,6 +169,7 @@ async def test_a_snapshot_of_a_table_that_has_lost_a_column_begins_again(postgre
     assert found == [{"id": 1, "w": 7}]
 
 
+@pytest.mark.fault("F48")
 async def test_generated_columns_are_in_neither(postgres_database):
     """A snapshot leaves them out as the log does."""
     database = table(
@@ -162,6 +184,7 @@ async def test_generated_columns_are_in_neither(postgres_database):
     assert found == [{"id": 1, "a": 2}, {"id": 3, "a": 2}]
 
 
+@pytest.mark.fault("F49")
 @since(15)
 async def test_partitions_come_and_go(postgres_database):
     """What is attached is the table's from then on, what is detached no longer; a row that moves between two is deleted and made."""
@@ -192,6 +215,7 @@ async def test_partitions_come_and_go(postgres_database):
     assert {one.table for one in rows if one.rows} == {"t"}
 
 
+@pytest.mark.fault("F40")
 async def test_an_identity_that_is_taken_away_is_said(postgres_database):
     """What is said of a table without an identity is so: its UPDATE fails once it is published. Nothing of it was published."""
     database = table(postgres_database)
@@ -225,6 +249,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fault("S25")
 async def test_tables_and_columns_have_any_name(postgres_database, name):
     """In a snapshot, in the log, in the publication, and where a large value is read again."""
     database = postgres_database

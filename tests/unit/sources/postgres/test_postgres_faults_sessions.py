@@ -79,6 +79,7 @@ async def test_settings_of_others_change_nothing_that_is_written(postgres_databa
 
 
 @pytest.mark.parametrize("key", ["\\", "\\'; DROP TABLE evil; --", "a\\tb", "it's"])
+@pytest.mark.fault("S25")
 async def test_a_key_is_no_statement(postgres_database, key):
     """Rows with large values are read again by keys with anything in them, also where backslashes would mean something."""
     database = postgres_database
@@ -131,6 +132,7 @@ def hasty(postgres_database):
     return postgres_database
 
 
+@pytest.mark.fault("F52")
 async def test_limits_of_the_account_end_no_session_of_ours(hasty):
     """A snapshot that a slow service holds up, a stream, a place that is asked for later; and a publication is made."""
     hasty.create("t", "id int PRIMARY KEY, v text")
@@ -160,6 +162,7 @@ async def test_limits_of_the_account_end_no_session_of_ours(hasty):
     assert head.bytes_kept > 0
 
 
+@pytest.mark.fault("F52")
 async def test_a_snapshot_whose_connection_dies_is_tried_again(postgres_database):
     """It begins anew, whole; nothing of the first stays on the server."""
     database = postgres_database
@@ -360,6 +363,7 @@ async def test_bytes_that_are_no_text_stop_the_sync(foreign):
 # ------------------------------------------------------------------ slow services
 
 
+@pytest.mark.fault("F19")
 async def test_the_server_hears_of_us_while_nothing_is_read(postgres_database, monkeypatch, address):
     """For longer than it waits for a reader: a service that takes its time costs no connection."""
     monkeypatch.setitem(dump._SENDER, "wal_sender_timeout", "1s")

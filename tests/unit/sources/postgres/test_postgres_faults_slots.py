@@ -1,8 +1,8 @@
 """What keeps the log on a server, and lets it go: slots that stand still, are lost or stay behind, publications that change."""
 
 import asyncio
-import contextlib
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +34,15 @@ def kept(database, name=NAME):
     return lsn.number(confirmed), lsn.number(restart)
 
 
+async def patiently(ask):
+    """Its answer, once the server has seen that the reader before is gone."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(TryAgainError):
+                return await ask()
+            await asyncio.sleep(0.02)
+
+
 async def until(condition, deadline=30):
     """Poll."""
     async with asyncio.timeout(deadline):
@@ -54,7 +63,7 @@ async def drained(stream, came):
             came.append(rows)
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def acknowledging(source, place):
     """The stream, read as the engine does where nothing is in flight: all that comes is acknowledged. Gives the Rows."""
     came = []
@@ -77,6 +86,7 @@ async def acknowledging(source, place):
 # ------------------------------------------------------------------ moving on
 
 
+@pytest.mark.fault("F35")
 @since(13)
 async def test_a_quiet_database_beside_a_busy_one_keeps_no_log(private_postgres):
     """Nothing of the sync's happens for megabytes: its slot moves on all the same, and the server throws the log away."""
@@ -104,6 +114,7 @@ async def test_a_quiet_database_beside_a_busy_one_keeps_no_log(private_postgres)
     assert ids(came) == [1]
 
 
+@pytest.mark.fault("F36")
 async def test_nothing_is_confirmed_before_it_is_acknowledged(postgres_database):
     """Not by answers to the server either, though it asks; what was not acknowledged comes again after a broken connection."""
     database = postgres_database
@@ -142,6 +153,7 @@ async def test_nothing_is_confirmed_before_it_is_acknowledged(postgres_database)
     assert [bytes(text) for rows in again for text in rows.rows] == [bytes(text) for text in second.rows]
 
 
+@pytest.mark.fault("F45")
 async def test_a_transaction_that_is_open_over_a_restart_comes_whole(postgres_database):
     """What others commit meanwhile is acknowledged; the slot still holds all of it."""
     database = postgres_database
@@ -164,6 +176,7 @@ async def test_a_transaction_that_is_open_over_a_restart_comes_whole(postgres_da
         assert ids(await gather(source, end)) == [*range(1, 61)]
 
 
+@pytest.mark.fault("F43")
 async def test_every_row_of_one_position_can_be_gone_on_from(postgres_database):
     """COPY writes them into one record: behind each of them the rest comes, none twice and none skipped."""
     database = postgres_database
@@ -176,9 +189,12 @@ async def test_every_row_of_one_position_can_be_gone_on_from(postgres_database):
         rows = await gather(source, place)
         numbers = [number for one in rows for number in one.indexes]
         start = next(one for one in rows if one.rows).start
-        rest = [await gather(source, Place(start.position, start.previous, number)) for number in numbers]
-        located = [await source.locate([Anchor(place.previous, place)], number) for number in numbers]
-        again = [await gather(source, one) for one in located]
+        places = [Place(start.position, start.previous, number) for number in numbers]
+        rest = [await patiently(partial(gather, source, one)) for one in places]
+        located = [
+            await patiently(partial(source.locate, [Anchor(place.previous, place)], number)) for number in numbers
+        ]
+        again = [await patiently(partial(gather, source, one)) for one in located]
 
     assert ids(rows) == [*range(1, 11)]
     wanted = [[*range(key + 1, 11)] for key in range(1, 11)]
@@ -190,6 +206,7 @@ async def test_every_row_of_one_position_can_be_gone_on_from(postgres_database):
 # ------------------------------------------------------------------ left behind
 
 
+@pytest.mark.fault("F34")
 async def test_a_slot_that_a_crash_left_in_use_is_waited_for(private_postgres, monkeypatch):
     """The server does not know yet that its reader is gone. It is said who reads, and how long that lasts; then it goes on."""
     monkeypatch.setitem(dump._SENDER, "wal_sender_timeout", "1s")
@@ -215,6 +232,31 @@ async def test_a_slot_that_a_crash_left_in_use_is_waited_for(private_postgres, m
     assert ids(found) == [1]
 
 
+@pytest.mark.fault("F32")
+@pytest.mark.parametrize("change", ["made anew", "moved on"])
+async def test_a_slot_that_lies_behind_the_place_is_a_lost_place(postgres_database, change):
+    """Somebody made it anew under its name, or moved it: the server would begin there without a word."""
+    database = postgres_database
+    database.create("t", TABLE)
+    async with following(database, "t") as source:
+        place = await standing(source)
+    session(database, "INSERT INTO t VALUES (1)")
+    if change == "made anew":
+        database.execute("SELECT pg_drop_replication_slot(%s)", NAME)
+        database.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", NAME)
+    else:
+        database.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", NAME)
+    session(database, "INSERT INTO t VALUES (2)")
+    async with following(database, "t") as source:
+        with pytest.raises(LostPlaceError, match="has let go"):
+            await gather(source, place)
+        with pytest.raises(LostPlaceError, match="has let go"):
+            await source.locate([Anchor(place.previous, place)], place.previous)
+        rest = await gather(source, await source.oldest(place.previous))
+
+    assert ids(rest) == [2]
+
+
 async def test_two_syncs_of_one_database_know_nothing_of_each_other(postgres_database):
     """Each has its own slot, publication and tables; taking one away leaves the other as it was."""
     database = postgres_database
@@ -236,6 +278,7 @@ async def test_two_syncs_of_one_database_know_nothing_of_each_other(postgres_dat
 # ------------------------------------------------------------------ publications
 
 
+@pytest.mark.fault("F41")
 async def test_a_publication_that_was_made_anew_is_got_past(postgres_database):
     """No reader gets past a change it was not there for: the place is lost once, and then lies behind it."""
     database = postgres_database
@@ -258,6 +301,7 @@ async def test_a_publication_that_was_made_anew_is_got_past(postgres_database):
     assert ids(rest) == [4]
 
 
+@pytest.mark.fault("F41")
 async def test_a_slot_that_is_older_than_its_publication_is_got_past(postgres_database):
     """Somebody made both, in the wrong order."""
     database = postgres_database
@@ -299,6 +343,7 @@ async def test_a_publication_that_is_gone_is_a_lost_place(postgres_database):
     assert ids(rest) == [2]
 
 
+@pytest.mark.fault("F42")
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
@@ -324,6 +369,7 @@ async def test_a_publication_that_is_altered_in_mid_stream_is_noticed(postgres_d
             await drained(stream, [])
 
 
+@pytest.mark.fault("F42")
 async def test_a_table_that_was_taken_out_while_nobody_read_is_lost(postgres_database):
     """It is in the publication again, and of what was changed in between the log holds nothing."""
     database = postgres_database
@@ -365,6 +411,7 @@ async def test_a_publication_takes_in_everything_or_what_it_names(postgres_datab
     assert found.everything is everything
 
 
+@pytest.mark.fault("F53")
 async def test_what_holds_up_the_first_slot_is_named(private_postgres, monkeypatch):
     """An open transaction, or one that was prepared and forgotten; nothing of ours stays, and when it has ended all goes on."""
     monkeypatch.setattr("fuagent.sources.postgres.slots.WAIT_FOR", 0.5)
@@ -384,6 +431,7 @@ async def test_what_holds_up_the_first_slot_is_named(private_postgres, monkeypat
     with pytest.raises(TryAgainError, match="prepared transaction forgotten"):
         await prepared(source)
     left = server.slots()
+    monkeypatch.undo()  # a slot that nothing holds up may take longer than that on a busy machine
     database.execute("ROLLBACK PREPARED 'forgotten'")
     await prepared(source)
     await source.close()
@@ -393,6 +441,7 @@ async def test_what_holds_up_the_first_slot_is_named(private_postgres, monkeypat
     assert [slot["slot_name"] for slot in server.slots()] == [NAME]
 
 
+@pytest.mark.fault("F49")
 @since(13)
 async def test_partitions_that_are_published_one_by_one_are_named(postgres_database):
     """It is said what to mend, and nothing is followed before it is."""

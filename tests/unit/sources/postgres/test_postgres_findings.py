@@ -59,11 +59,13 @@ def texts(found, level=None):
     return [f"{one.what} | {one.fix}" for one in found if level in (None, one.level)]
 
 
+@pytest.mark.fault("S24")
 async def test_nothing_is_said_where_nothing_is_wrong(link):
     """A server as it should be, and an account with what it needs."""
     assert await checked(link) == []
 
 
+@pytest.mark.fault("F54")
 @pytest.mark.parametrize(
     ("changes", "level", "what", "fix"),
     [
@@ -82,6 +84,7 @@ async def test_nothing_is_said_where_nothing_is_wrong(link):
         ),
     ],
 )
+@pytest.mark.fault("S24")
 async def test_a_server_s_settings_are_looked_at(link, changes, level, what, fix):
     """Each with the statement that puts it right."""
     [said] = await checked(link, **changes)
@@ -97,6 +100,7 @@ async def test_two_more_slots_and_senders_are_enough(link):
     assert await checked(link, slots=(8, 10), senders=(8, 10)) == []
 
 
+@pytest.mark.fault("F54")
 async def test_a_server_without_logical_decoding_is_found(opened, private_postgres):
     """By what the server itself says; all that it says to do is enough."""
     server = private_postgres(wal_level="replica", max_replication_slots=1, max_wal_senders=1)
@@ -129,6 +133,7 @@ async def test_a_standby_is_told_apart(link):
     assert "On the primary, as the owner of the tables: CREATE PUBLICATION" in new[0]
 
 
+@pytest.mark.fault("F40", "F48")
 async def test_tables_are_looked_at(link, postgres_database):
     """Those without an identity or a key, generated columns, parents; what cannot be followed."""
     create(postgres_database, "bare", "id int", "DEFAULT")
@@ -154,6 +159,7 @@ async def test_tables_are_looked_at(link, postgres_database):
     ]
 
 
+@pytest.mark.fault("F40")
 async def test_what_is_said_of_an_identity_is_so(link, postgres_database):
     """The application's own UPDATE fails, and what is said to run helps it."""
     create(postgres_database, "bare", "id int", "DEFAULT")
@@ -225,6 +231,7 @@ async def test_partitions_are_looked_at(link, postgres_database):
     assert texts(await checked(link, ["p"]), Level.ERROR) == []
 
 
+@pytest.mark.fault("S24")
 async def test_an_account_with_too_little_learns_what_to_grant(opened, link, postgres_database):
     """Reading the log, a schema, a table, columns of it; and each statement does it."""
     database = postgres_database
@@ -336,6 +343,7 @@ async def test_what_older_servers_do_not_notice_is_said(link, postgres_database,
     assert [one.level for one in said] == [Level.WARNING] * warned
 
 
+@pytest.mark.fault("F40")
 async def test_a_publication_of_all_tables_is_warned_of(link, postgres_database):
     """Tables made later could not be updated without a key."""
     postgres_database.execute("CREATE PUBLICATION every_one FOR ALL TABLES")
@@ -374,7 +382,9 @@ async def until_said(link, server, statement, what):
     return said
 
 
+@pytest.mark.fault("F31", "F37")
 @since(13)
+@pytest.mark.fault("F91")
 async def test_a_slot_that_keeps_much_is_told_of(opened, private_postgres):
     """How much, how much room there is, and when it is of no use any more."""
     server = private_postgres(max_slot_wal_keep_size="4MB", min_wal_size="2MB", max_wal_size="2MB")
@@ -404,6 +414,7 @@ async def test_a_slot_of_another_is_told_of(link, postgres_database):
     assert "replication slot taken is of another database or kind" in said[1].what
 
 
+@pytest.mark.fault("F37")
 async def test_a_slot_that_nobody_reads_is_told_of(monkeypatch, link, postgres_database):
     """With what it keeps, and how to be rid of it."""
     postgres_database.execute("SELECT pg_create_logical_replication_slot('idle_one', 'pgoutput')")

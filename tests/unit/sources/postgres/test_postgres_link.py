@@ -49,6 +49,7 @@ def encrypted(private_postgres, certs):
         ("postgres://%2Fvar%2Frun%2Fpostgresql/shop", "/var/run/postgresql", 5432, Tls.OFF),
     ],
 )
+@pytest.mark.fault("S04")
 def test_an_endpoint_is_read(endpoint, host, port, tls):
     """Both spellings of the scheme, and a socket's directory."""
     found = address_of(DIALECT, endpoint, ME, Options())
@@ -97,6 +98,7 @@ async def test_the_environment_decides_nothing(monkeypatch, opened, postgres_dat
     assert row == ("UTC", True, "é")
 
 
+@pytest.mark.fault("S25")
 async def test_values_are_bound(opened, postgres_database, address):
     """Whatever stands in them; a percent sign without arguments is one."""
     link = await opened(address(postgres_database))
@@ -309,6 +311,7 @@ async def test_a_socket_s_directory_is_a_way_in(opened, postgres_database, addre
     assert await link.one("SELECT inet_client_addr() IS NULL") == (True,)
 
 
+@pytest.mark.fault("S04")
 async def test_a_certificate_has_to_be_right(opened, encrypted, address, certs, tmp_path):
     """The authority's own lets in; another's does not, and then no login is sent."""
     other = certificates.make(tmp_path)
@@ -330,6 +333,7 @@ async def test_the_home_directory_decides_nothing(opened, encrypted, address, mo
     assert await link.one("SELECT 1") == (1,)
 
 
+@pytest.mark.fault("S04")
 async def test_no_server_gets_the_password_readable(private_postgres, address):
     """Whoever answers may ask for it; over an open line it is not sent."""
     server = private_postgres()

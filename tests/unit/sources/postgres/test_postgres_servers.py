@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 from postgres_following import following, gather, pictured, plain, prepared, standing, stored, unopened
+from pydantic import ValidationError
 
 from fuagent.errors import FuagentError, HaltSyncError, LostPlaceError, TryAgainError, UnauthorisedError
 from fuagent.model import Anchor, Credential, Secret
 from fuagent.sources.postgres import faults, places, slots
 from fuagent.sources.postgres.dump import Dump
+from fuagent.sources.postgres.options import Options
 from harness import certificates
 from harness.postgres import USER, since
 
@@ -47,6 +49,7 @@ def sealed(private_postgres, tmp_path):
     return made, str(certs.ca)
 
 
+@pytest.mark.fault("S04")
 async def test_everything_goes_over_tls(sealed):
     """Snapshot and log, in many frames; the certificate is proven."""
     database, ca = sealed
@@ -167,6 +170,7 @@ def test_errors_that_have_no_sqlstate():
 # ------------------------------------------------------------------ servers that die
 
 
+@pytest.mark.fault("F27")
 async def test_a_killed_server_is_followed_on(database):
     """What was committed comes, once, after a restart; what was acknowledged stays so."""
     async with following(database, "t") as source:
@@ -190,6 +194,7 @@ async def test_a_killed_server_is_followed_on(database):
     assert ids(rest) == [2]
 
 
+@pytest.mark.fault("F20")
 async def test_a_server_that_says_nothing_is_noticed(database):
     """Signs of life are asked for."""
     async with following(database, "t", heartbeat=0.2) as source:
@@ -203,6 +208,7 @@ async def test_a_server_that_says_nothing_is_noticed(database):
             database.server.resume()
 
 
+@pytest.mark.fault("F31")
 @since(13)
 async def test_a_slot_whose_log_is_taken_away_is_lost(private_postgres):
     """It is said with the setting and how much was missed, and put right when the sync is told to mend."""
@@ -231,6 +237,46 @@ async def test_a_slot_whose_log_is_taken_away_is_lost(private_postgres):
     await source.close()
 
 
+@pytest.mark.parametrize("taken", [1, 2])
+async def test_a_server_that_stops_is_not_held_up(database, monkeypatch, taken):
+    """It ends in order although its log has gone on without a row for the reader, and though a row was not taken yet.
+
+    A server that stops waits for whoever reads its log to confirm all of it.
+    """
+    monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 3600.0)
+    async with following(database, "t") as source:
+        stream = source.stream(await standing(source))
+        assert (await anext(stream)).at_end
+        for number in (1, 2):
+            database.execute("INSERT INTO t VALUES (%s, 'x')", number)
+            rows = await anext(stream)
+            if number <= taken:
+                await source.acknowledge(rows.end)
+            while not rows.at_end:
+                rows = await anext(stream)
+        database.execute("CREATE TABLE other (id int); INSERT INTO other VALUES (1)")
+        reading = asyncio.ensure_future(anext(stream))
+        await asyncio.to_thread(database.server.stop)
+
+        with pytest.raises(TryAgainError):
+            await reading
+
+
+async def test_a_server_that_stops_is_not_held_up_by_rows_that_nobody_takes(database, monkeypatch):
+    """It ends in order although nobody reads on, as while a service is down."""
+    monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 0.2)
+    async with following(database, "t", heartbeat=0.2) as source:
+        stream = source.stream(await standing(source))
+        assert (await anext(stream)).at_end
+        database.execute("INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) n")
+        await source.acknowledge((await anext(stream)).start)
+        await asyncio.to_thread(database.server.stop)
+
+        with pytest.raises(TryAgainError):
+            async for _ in stream:
+                pass
+
+
 async def test_a_dropped_table_is_noticed_although_the_log_says_nothing(database, monkeypatch):
     """The publication is looked at now and then."""
     monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 0.0)
@@ -242,6 +288,7 @@ async def test_a_dropped_table_is_noticed_although_the_log_says_nothing(database
             await anext(stream)
 
 
+@pytest.mark.fault("F51")
 async def test_a_standby_takes_over(private_postgres, database):
     """It has no slot: the place is lost, and says so; the cluster is known by its identifier, the timeline is new."""
     copy = private_postgres(standby_of=database.server)
@@ -271,6 +318,7 @@ async def test_a_standby_takes_over(private_postgres, database):
 # ------------------------------------------------------------------ settings of somebody else
 
 
+@pytest.mark.fault("F42")
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
@@ -390,8 +438,18 @@ async def test_partitions_tell_as_much_as_their_table_promises(private_postgres,
         ("x" * 80, r"fuagent_0123_x{41}_[0-9a-f]{8}"),
     ],
 )
+@pytest.mark.fault("S26")
 def test_names_of_slots(sync, name):
     """As the server takes them, and no two syncs have one name."""
     made = slots.name_of("agent-0123", sync)
     assert re.fullmatch(name, made)
     assert len(made) <= 63
+
+
+@pytest.mark.fault("S26")
+@pytest.mark.parametrize("slot", ["Slot", "a b", "a-b", 'a"; DROP TABLE t; --', "", "x" * 64, "ä"])
+def test_a_slot_has_a_name_that_the_server_takes(slot):
+    """What is chosen goes through the same narrow gate as what is made up."""
+    assert Options(slot="my_slot_2").slot == "my_slot_2"
+    with pytest.raises(ValidationError):
+        Options(slot=slot)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuagent.contract.payload import Form, form
 from fuagent.encode.templates import Columnwise
 from fuagent.errors import HaltSyncError
-from fuagent.model import Kind, Secret
+from fuagent.model import Kind, Property, Secret
 from fuagent.sources.address import Address, Tls
 from fuagent.sources.postgres.columns import quote, quoted
 from fuagent.sources.postgres.link import Link
@@ -36,6 +37,7 @@ async def looked_at(link, *tables):
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
+@pytest.mark.fault("S25")
 def test_any_name_is_quoted(name):
     """In quotes, with those inside it doubled: nothing of it is read as SQL."""
     made = quote(name)
@@ -148,6 +150,20 @@ async def test_columns_are_what_the_table_has_now(link, postgres_database):
     assert isinstance(by_name["at"].convert, Columnwise)
     assert by_name["id"].convert is None
     assert (by_name["name"].modifier, by_name["data"].select) == (13, '"data"')
+
+
+async def test_a_numeric_is_spelled_with_its_digits(link, postgres_database):
+    """As the server spells it; one without a fraction may be an integer in the service's document."""
+    postgres_database.execute("CREATE TABLE t (a numeric, b numeric(12,3), c numeric(20), d numeric(1000,900))")
+    [layout] = await looked_at(link, "t")
+    named = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0"
+    spelled = [name for (name,) in postgres_database.execute(f"{named} ORDER BY attnum")]
+
+    assert [one.type for one in layout.table.columns] == spelled
+    whole = Property(frozenset({"integer"}))
+    assert form(layout.table.columns[2], whole, where="x") is Form.INTEGER
+    with pytest.raises(HaltSyncError, match=r"numeric\(12,3\)"):
+        form(layout.table.columns[1], whole, where="x")
 
 
 async def test_types_come_with_what_they_are_made_of(link, postgres_database):

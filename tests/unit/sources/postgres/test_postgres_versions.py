@@ -68,6 +68,7 @@ async def acknowledged(source, stream, key):
             return rows.end
 
 
+@pytest.mark.fault("F51")
 @since(17)
 async def test_a_promoted_standby_is_followed_on(pair):
     """Its slot goes on at the very change: nothing is lost, nothing comes twice, numbers rise. Before, it is waited for."""

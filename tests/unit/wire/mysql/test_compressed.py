@@ -46,6 +46,7 @@ def test_a_compressed_event_is_what_it_was(kind, size, data):
 DATA = b"images" * 20
 
 
+@pytest.mark.fault("F12")
 @pytest.mark.parametrize(
     ("packed", "cap", "expected"),
     [
@@ -62,6 +63,7 @@ DATA = b"images" * 20
         (record(DATA)[:4] + b"garbage", 999, "cannot be uncompressed"),
     ],
 )
+@pytest.mark.fault("S23")
 def test_a_damaged_compressed_event_is_refused(packed, cap, expected):
     """Each fault has its sentence."""
     with pytest.raises(DecodeError, match=expected):
@@ -125,6 +127,7 @@ def test_an_empty_transaction():
     assert list(compressed.payload(packed(b"", 255), MYSQL)) == []
 
 
+@pytest.mark.fault("F13", "S23")
 def test_memory_stays_near_the_largest_event():
     """A transaction far larger than memory may be small in the log."""
     count = 60
@@ -168,6 +171,7 @@ def test_a_damaged_transaction_is_refused(body, expected):
         list(compressed.payload(body, MYSQL))
 
 
+@pytest.mark.fault("F13", "S23")
 def test_an_event_of_a_transaction_has_a_cap():
     """The header is judged before anything of the event is read."""
     walk = compressed.payload(packed(inner(events.QUERY, b"x" * 50) + WHOLE), MYSQL, 100)

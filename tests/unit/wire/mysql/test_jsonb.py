@@ -185,6 +185,7 @@ def test_nothing_is_null():
     assert text(b"") == b"null"
 
 
+@pytest.mark.fault("S23")
 def test_depth():
     """A hundred containers within each other are as many as the server takes."""
     value = []
@@ -231,6 +232,7 @@ def test_what_is_malformed_is_refused(data, says):
         text(data)
 
 
+@pytest.mark.fault("S23")
 def test_sharing_does_not_multiply():
     """Containers that point at one another's values cannot make a short document a long text."""
     level = document("x" * 1000)[1:]
@@ -250,6 +252,7 @@ def check_json(written):
 
 
 @given(st.binary(max_size=80))
+@pytest.mark.fault("S23")
 def test_any_bytes_are_a_document_or_an_error(data):
     """Garbage gives valid JSON of bounded length or a DecodeError."""
     try:

@@ -168,6 +168,7 @@ def test_hidden_generated_columns():
     assert change.after == (1, ABSENT, b"1")
 
 
+@pytest.mark.fault("F13")
 def test_compressed_transactions():
     """Rows within a compressed transaction."""
     assert [change.after for change in Log("rust_mysql_common/transaction_compression.000001").changes] == [(1,)]

@@ -199,6 +199,7 @@ WHOLE = written(
 
 
 @given(st.integers(0, len(WHOLE)), st.binary(max_size=30), st.booleans())
+@pytest.mark.fault("S23")
 def test_garbage(cut, more, mariadb):
     """Whatever the bytes, a table map or DecodeError."""
     try:

@@ -43,6 +43,7 @@ def test_a_frame_of_another_kind_ends_them(payloads, kind, payload):
 
 @pytest.mark.parametrize("length", [0, 3, (1 << 30) + 1, (1 << 32) - 1])
 @pytest.mark.parametrize("kind", [b"d", b"E"])
+@pytest.mark.fault("S23")
 def test_a_length_that_none_has_is_an_error(length, kind):
     """Waiting for the rest of such a frame would be waiting for ever."""
     with pytest.raises(DecodeError):
@@ -55,6 +56,7 @@ def test_the_largest_frame_is_waited_for():
 
 
 @given(st.binary(max_size=60), st.integers(0, 60))
+@pytest.mark.fault("S23")
 def test_any_bytes_are_frames_or_an_error(data, start):
     """Garbage is counted up to some border or refused."""
     try:

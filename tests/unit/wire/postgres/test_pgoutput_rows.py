@@ -333,6 +333,7 @@ def test_no_error_holds_a_value():
 
 
 @given(st.lists(st.sampled_from([0, 1, 5, 100, 116, 117, 110, 98, 119]), max_size=60), KINDS, st.data())
+@pytest.mark.fault("S23")
 def test_any_bytes_are_rows_or_an_error(tail, number, data):
     """Garbage, in frames and out of them: rows up to some place, or a DecodeError."""
     read, write = kinds(2)[number]

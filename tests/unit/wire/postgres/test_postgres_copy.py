@@ -106,10 +106,19 @@ def test_escapes_that_the_format_allows(written_as, meant):
     assert rows(written_as + b"\t\\n\t\\N\n", 3) == [(meant, b"\n", None)]
 
 
+@pytest.mark.parametrize("beside", [b"x", b"\\n", b"\\x41"])
+def test_the_sign_of_null_within_a_value_is_a_letter(beside):
+    """Servers do not write it there; whoever reads it takes it for what any other escaped letter is."""
+    (row,) = rows(b"a\\N\t\\N\t" + beside + b"\n", 3)
+
+    assert row[:2] == (b"aN", None)
+
+
 @given(st.binary(max_size=20), st.integers(0, 4))
 @example(b"\\", 1)
 @example(b"a\\N\n\\N\n", 1)
 @example(b"\\n\\N\t\\N\n", 2)
+@pytest.mark.fault("S23")
 def test_any_bytes_are_rows_or_refused(data, width):
     """Whatever comes: rows of the right width, as many as there are lines, or one kind of error."""
     try:
