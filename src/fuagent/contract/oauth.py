@@ -18,7 +18,7 @@ from fuagent.contract import retry_after
 from fuagent.contract.auth import header_value
 from fuagent.contract.outcome import is_page
 from fuagent.contract.text import address
-from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
+from fuagent.errors import MENDED_CREDENTIAL, HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.model import Credential, Secret
 
 _ERRORS = frozenset(
@@ -100,7 +100,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes, *, url: str, now:
         code = answer.get("error")
         reason = f", {code}" if isinstance(code, str) and code in _ERRORS else ""
         what = f"the token endpoint refuses the client ({status}{reason})"
-        raise UnauthorisedError(what, where=where, fix=_FIX, retry_after=wait)
+        raise UnauthorisedError(what, where=where, fix=f"{_FIX}; {MENDED_CREDENTIAL}", retry_after=wait)
     if status >= 500 or status in {408, 425, 429}:
         raise TryAgainError(f"the token endpoint answers {status}", where=where, retry_after=wait)
     value = answer.get("access_token")

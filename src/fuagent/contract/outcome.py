@@ -25,7 +25,7 @@ A 2xx may refuse single events, where the operator says that this service does s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
@@ -35,6 +35,7 @@ import orjson
 
 from fuagent.contract import retry_after
 from fuagent.contract.text import address, clean
+from fuagent.errors import MENDED_CREDENTIAL
 from fuagent.model import Outcome, Refused, Verdict
 
 BODY_LIMIT = 65_536
@@ -105,8 +106,8 @@ _STATUS_ROWS: tuple[Row, ...] = (
         "401, 403",
         UNAUTHORISED,
         Verdict.UNAUTHORISED,
-        "the service refuses the credential; it is read again and tried slowly",
-        "check the pusher's credential and what it may do at the service",
+        "the service refuses the credential; tried again slowly",
+        f"check the pusher's credential and what it may do at the service; {MENDED_CREDENTIAL}",
     ),
     Row(
         "404",
@@ -285,7 +286,7 @@ def read(
     """
     success = status in SUCCESS
     if success and not accept_html and is_page(headers, body):
-        return _outcome(_PAGE, status, headers, now, _title(body))
+        return _outcome(_PAGE, status, headers, now, "")
     row = _BY_STATUS.get(status, _ODD)
     if status in overrides:
         verdict = OVERRIDES[overrides[status]]
@@ -400,13 +401,9 @@ def _answer(headers: Mapping[str, str], body: bytes) -> tuple[Any, str]:
         return None, "the answer looks like JSON but is not, so a wish for a snapshot in it is not seen" if odd else ""
 
 
-_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,500})", re.IGNORECASE)
-
-
-def _title(body: bytes) -> str:
-    match = _TITLE.search(body[:BODY_LIMIT])
-    title = clean(match[1].decode("utf-8", "replace")) if match else ""
-    return f'its title is "{title}"' if title else ""
+_LOGGED = re.compile(r"[0-9a-f]{12}")
+"""What the kit calls a request in its log; anything else may be a row's own id."""
+_KIND = re.compile(r"[a-z_]{1,40}")
 
 
 def _detail(row: Row, headers: Mapping[str, str], body: bytes) -> str:
@@ -418,16 +415,28 @@ def _detail(row: Row, headers: Mapping[str, str], body: bytes) -> str:
 
 
 def _blamed(headers: Mapping[str, str], body: bytes) -> str:
-    """Where FastAPI's validation errors point to; their messages and inputs may hold row values."""
+    """Which property of which event FastAPI's validation errors point to, or where the kit's log says more.
+
+    All else of such an answer may hold row values.
+    """
     answer, _ = _answer(headers, body)
+    if isinstance(answer, dict) and answer.keys() == {"error", "id"} and _LOGGED.fullmatch(str(answer["id"])):
+        return f"the service's log says why under {answer['id']}"
     details = answer.get("detail") if isinstance(answer, dict) else None
     first = details[0] if isinstance(details, list) and details else None
     if not isinstance(first, dict) or not isinstance(first.get("loc"), list):
         return ""
     place = clean(".".join(_steps(first["loc"])), 100)
     kind = first.get("type")
-    return f"{place}: {clean(kind, 40)}" if isinstance(kind, str) else place
+    return f"{place}: {kind}" if isinstance(kind, str) and _KIND.fullmatch(kind) else place
 
 
-def _steps(loc: Iterable[object]) -> Iterable[str]:
-    return (str(step) for step in loc if isinstance(step, str | int))
+def _steps(loc: Iterable[object]) -> Iterator[str]:
+    """As far as an event's property: what lies deeper are keys of objects in the row."""
+    numbered = False
+    for step in loc:
+        if isinstance(step, str | int):
+            yield str(step)
+        if numbered and isinstance(step, str):
+            return
+        numbered = numbered or isinstance(step, int)

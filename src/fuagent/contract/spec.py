@@ -285,13 +285,14 @@ def _absent(document: Document, path: str) -> Finding:
     if others:
         what = f"the document has {', '.join(others)} at {clean(path)}, but no POST"
         return Finding(Level.ERROR, document.where, what, "let the service take POST there, or set batch_endpoint")
-    near = operations.similar(document, path)
-    fix = (
-        f"set driver_params.batch_endpoint to {' or '.join(map(clean, near))}"
-        if near
-        else "add it with a POST, or set batch_endpoint"
-    )
-    return Finding(Level.ERROR, document.where, f"the document has no path {clean(path)}", fix)
+    what, near = f"the document has no path {clean(path)}", list(operations.similar(document, path))
+    if not near:
+        return Finding(Level.ERROR, document.where, what, "add it with a POST, or set batch_endpoint")
+    above = {one.rpartition("/")[0] for one in near}
+    if len(near) > len(above) == 1:  # a path for each table, it seems
+        near.append(f"{above.pop()}/{{table}} for all of them")
+    fix = f"set driver_params.batch_endpoint of the pusher to {' or '.join(map(clean, near))}"
+    return Finding(Level.ERROR, document.where, what, fix)
 
 
 def _operation_findings(document: Document, operation: Operation, folder: schema.Folder) -> list[Finding]:

@@ -25,7 +25,7 @@ from urllib.parse import quote as percent
 from fuagent.contract import retry_after
 from fuagent.contract.outcome import BODY_LIMIT, REDIRECT, SUCCESS, TRANSIENT, UNAUTHORISED, is_page, strip_bom
 from fuagent.contract.text import address, clean
-from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
+from fuagent.errors import MENDED_CREDENTIAL, HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.model import INDEX_MAX, Answer, Checkpoint
 
 WANTED = (
@@ -74,7 +74,8 @@ def _unclear(status: int, headers: Mapping[str, str], body: bytes, where: str, n
     wait = retry_after.seconds(headers.get("retry-after"), now)
     if status in UNAUTHORISED:
         what = f"the status endpoint refuses the credential ({status})"
-        return UnauthorisedError(what, where=where, fix="check the pusher's credential", retry_after=wait)
+        fix = f"check the pusher's credential; {MENDED_CREDENTIAL}"
+        return UnauthorisedError(what, where=where, fix=fix, retry_after=wait)
     if status in TRANSIENT:
         return TryAgainError(f"the status endpoint answers {status}", where=where, retry_after=wait)
     if status in REDIRECT:

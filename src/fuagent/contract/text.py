@@ -27,4 +27,7 @@ def address(url: str) -> str:
     except ValueError:
         return "(unreadable URL)"
     host = parts.netloc.rpartition("@")[2]
+    if "://" in url and parts.scheme:
+        # The library leaves the slashes out where there is no host, as in sqlite:////srv/shop.db.
+        return clean(f"{parts.scheme}://{host}{parts.path}")
     return clean(SplitResult(parts.scheme, host, parts.path, "", "").geturl())

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from fuagent.engine.again import Account, Wish, chosen
 from fuagent.engine.lifecycle import Event, State
@@ -13,14 +14,23 @@ from fuagent.engine.pipeline import Pipeline
 from fuagent.engine.progress import Progress
 from fuagent.engine.sync import Sync
 from fuagent.errors import FuagentError, StopAgentError
+from fuagent.interfaces import Head
 from fuagent.journal import SnapshotRecord
-from fuagent.model import TableSpec
+from fuagent.model import Place, TableSpec
 
 _AT_REST = {
     State.PAUSED: "End the pause first, with fuagent resume.",
     State.HALTED: "See fuagent status for what to mend, then start the agent again; or end it and retry without it.",
     State.STOPPED: "Start the agent again, or retry without it.",
 }
+_MEASURE_FOR = 3.0
+"""Seconds a status waits for sources: of a database that does not answer it can tell all else at once."""
+_PLACED = frozenset(State) - {State.STARTING, State.SNAPSHOT, State.DRAINING, State.STOPPED}
+"""States in which what was acknowledged last is where the sync stands in the source's log."""
+_LOOK_AT_REST_EVERY = 30.0
+"""Seconds between two looks at the source of a sync that has no connection: each is a login."""
+_LOOK_AT_REST_FOR = 10.0
+"""Seconds such a look may take: a sync that is resumed waits for its end."""
 BY_OPERATOR = "an operator asked for it"
 
 
@@ -35,7 +45,8 @@ class Agent:
         """Set when a task has ended, or all are to end."""
         self._ending = self._over = False
         self._exchanging = asyncio.Lock()
-        self._measuring = asyncio.Lock()
+        self._measuring: dict[Sync, asyncio.Task[None]] = {}
+        """Sources that are being asked how far they are: the display and a command may ask at once."""
 
     @property
     def progress(self) -> list[Progress]:
@@ -46,6 +57,18 @@ class Agent:
     def healthy(self) -> bool:
         """False when a sync has halted."""
         return not any(pipeline.halted for pipeline in self._pipelines.values())
+
+    def find(self, name: str) -> Sync:
+        """One sync by its name.
+
+        Raises:
+            FuagentError: there is none; the text names those there are.
+        """
+        if name not in self._syncs:
+            raise FuagentError(
+                f"there is no sync called {name!r}.", fix=f"Choose one of: {', '.join(sorted(self._syncs))}."
+            )
+        return self._syncs[name]
 
     async def run(self, *, once: bool = False) -> None:
         """Run all syncs; returns when all have ended.
@@ -144,18 +167,18 @@ class Agent:
 
     def snapshot(self, name: str) -> str:
         """Ask for a full snapshot of one sync; gives what happens next."""
-        sync = self._find(name)
+        sync = self.find(name)
         due = sync.ledger.record.snapshot
         if due is not None and due.stage != "pending":
             return "a snapshot is already being taken"
         whole = due if due is not None and not due.tables else SnapshotRecord()
         sync.ledger.save(snapshot=replace(whole, cause=BY_OPERATOR))
         sync.wishes.wake.set()
-        return "the snapshot begins at the next transaction end"
+        return f"the snapshot begins {_when(sync, 'at the next transaction end')}"
 
     def accept_gap(self, name: str) -> str:
         """Take the gap of one sync for known: batches suggest no snapshot any more; gives what happens next."""
-        sync = self._find(name)
+        sync = self.find(name)
         if not sync.ledger.record.gap:
             return "there is no gap"
         sync.ledger.save(gap="")
@@ -165,17 +188,17 @@ class Agent:
 
     def pause(self, name: str) -> str:
         """Stop one sync at the next transaction end until it is resumed, through restarts too."""
-        sync = self._find(name)
+        sync = self.find(name)
         sync.ledger.save(paused=True)
         sync.wishes.wake.set()
-        return "the sync pauses at the next transaction end"
+        return f"the sync pauses {_when(sync, 'at the next transaction end')}"
 
     def resume(self, name: str) -> str:
         """End the pause of one sync."""
-        sync = self._find(name)
+        sync = self.find(name)
         sync.ledger.save(paused=False)
         sync.wishes.wake.set()
-        return "the sync goes on"
+        return f"the sync goes on {_when(sync, 'now')}"
 
     async def retry(self, name: str, numbers: Sequence[int] | None) -> Account:
         """Let one sync send rows that were set aside once more, as soon as nothing else is in flight.
@@ -183,7 +206,7 @@ class Agent:
         Raises:
             FuagentError: it cannot, or could not finish; the text says what to do.
         """
-        sync = self._find(name)
+        sync = self.find(name)
         chosen(sync.journal, numbers)
         if sync.progress.state in _AT_REST:
             raise FuagentError(
@@ -199,34 +222,56 @@ class Agent:
 
     def events(self, name: str) -> list[TableSpec]:
         """The tables of one sync and how their rows are written, as far as they are known yet; without the document."""
-        sync = self._find(name)
+        sync = self.find(name)
         return [TableSpec(table, sync.settings.mapping) for table in sync.tables]
 
     async def status(self) -> list[Progress]:
-        """Progress of every sync, with how far each is behind."""
-        async with self._measuring:  # the display and a command may ask at once, a source only takes one
-            for sync in tuple(self._syncs.values()):  # a reload may exchange some meanwhile
-                await self._measure(sync)
+        """Progress of every sync, with how far each is behind; as it was last known, where a source does not say."""
+        for sync in self._syncs.values():
+            if sync not in self._measuring:
+                self._measuring[sync] = asyncio.create_task(self._measure(sync))
+                self._measuring[sync].add_done_callback(partial(self._measured, sync))
+        if self._measuring:
+            await asyncio.wait(self._measuring.values(), timeout=_MEASURE_FOR)
         return self.progress
+
+    def _measured(self, sync: Sync, _task: asyncio.Task[None]) -> None:
+        del self._measuring[sync]
 
     async def _measure(self, sync: Sync) -> None:
         progress = sync.progress
         anchors = sync.journal.anchors()
-        if not anchors or progress.state not in (State.STREAMING, State.CAUGHT_UP, State.RETRYING):
+        place = anchors[0].place if anchors and progress.state in _PLACED else None
+        if place is None and progress.snapshot_since is None:
             return
+        rests = progress.state in _AT_REST or (sync.reached and not sync.reading.locked())
         with suppress(Exception):  # its sync may be ending, and a source that was closed fails as it likes
-            head = await sync.source.head(anchors[0].place)
-            progress.behind_rows, progress.behind_bytes = head.rows_behind, head.bytes_behind
-            progress.kept_bytes, progress.room_bytes = head.bytes_kept, head.bytes_room
+            head = await (self._look_at_rest(sync, place) if rests else sync.source.head(place))
+            if head is not None:
+                progress.behind_rows, progress.behind_bytes = head.rows_behind, head.bytes_behind
+                progress.kept_bytes, progress.room_bytes = head.bytes_kept, head.bytes_room
 
-    def _find(self, name: str) -> Sync:
-        if name not in self._syncs:
-            raise FuagentError(
-                f"there is no sync called {name!r}.", fix=f"Choose one of: {', '.join(sorted(self._syncs))}."
-            )
-        return self._syncs[name]
+    @staticmethod
+    async def _look_at_rest(sync: Sync, place: Place | None) -> Head | None:
+        """Open the source for the question alone: what it keeps grows most while nobody reads. None if it was just asked."""
+        now = sync.clock.monotonic()
+        if sync.looked_at_rest is not None and now - sync.looked_at_rest < _LOOK_AT_REST_EVERY:
+            return None
+        async with sync.reading, asyncio.timeout(_LOOK_AT_REST_FOR):
+            sync.looked_at_rest = now
+            try:
+                await sync.source.open()
+                return await sync.source.head(place)
+            finally:
+                await sync.source.close()
 
     async def _cancel(self) -> None:
-        for task in self._tasks.values():
+        tasks = (*self._tasks.values(), *self._measuring.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _when(sync: Sync, soon: str) -> str:
+    """When a sync does what is asked of it: a halted one is begun anew with the agent alone."""
+    return "when the agent starts again: the sync is halted" if sync.progress.state is State.HALTED else soon

@@ -17,6 +17,7 @@ from fuagent.contract.outcome import REFUSED
 from fuagent.engine import retry
 from fuagent.engine.batcher import Parcel, SizeLimit
 from fuagent.engine.lifecycle import Event
+from fuagent.engine.recent import Answered
 from fuagent.engine.reporter import Reporter
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.waiting import pause
@@ -163,11 +164,11 @@ class Delivery:
         """What became of ``part``; one whose row cannot be sent is refused without asking anybody."""
         if part.refused:
             return Outcome(Verdict.REJECTED, part.refused), 0
-        return await self._until_clear(self._batch(part))
+        return await self._until_clear(self._batch(part), part.size)
 
     async def alone(self, table: str, event: bytes) -> Outcome:
         """Send one row that had been set aside, again until the answer is clear; nothing follows from a refusal."""
-        outcome, _ = await self._until_clear(replace(self._batch(None, table=table), events=(event,)))
+        outcome, _ = await self._until_clear(replace(self._batch(None, table=table), events=(event,)), len(event))
         return outcome
 
     async def flags(self, tables: tuple[str, ...], *, end: bool) -> Outcome:
@@ -176,7 +177,7 @@ class Delivery:
         outcome = Outcome(Verdict.ACKNOWLEDGED)
         for table in tables:
             batch = self._batch(None, table=table, end=end)
-            outcome, _ = await self._until_clear(batch)
+            outcome, _ = await self._until_clear(batch, 0)
             if outcome.verdict is not Verdict.ACKNOWLEDGED:
                 raise HaltSyncError(
                     f"the service refuses an empty batch: {outcome.reason}",
@@ -201,14 +202,18 @@ class Delivery:
             table=part.table if part else table,
             is_snapshot_end=end,
             snapshot_sync_suggested=self.suggest,
+            index=part.index if part else 0,
         )
 
-    async def _until_clear(self, batch: Batch) -> tuple[Outcome, int]:
-        """Attempt ``batch`` until the answer says what to do with it; gives the attempts it took."""
+    async def _until_clear(self, batch: Batch, size: int) -> tuple[Outcome, int]:
+        """Attempt ``batch`` until the answer says what to do with it; gives the attempts it took.
+
+        ``size`` is that of its events, bytes.
+        """
         attempts = 0
         while True:
             attempts += 1
-            outcome = await self._attempt(batch)
+            outcome, seconds = await self._attempt(batch)
             event = _TROUBLE.get(outcome.verdict)
             if event is None:
                 break
@@ -216,19 +221,24 @@ class Delivery:
             while self.look and attempts >= RUN_OF_FAILURES and not await self.look():
                 attempts += 1
                 await self._wait(event, outcome, attempts)
+        now, rows = self._clock.time(), len(batch.events)
+        self._reporter.recent.batches.append(
+            Answered(now, rows, size, seconds, attempts, outcome.status, outcome.reason or outcome.verdict.value)
+        )
         if outcome.verdict is Verdict.HALT:
             raise HaltSyncError(outcome.reason, where=self._pusher.route(batch.table), fix=outcome.fix)
         if attempts > 1:
             self._reporter.recovered(attempts)
         return outcome, attempts
 
-    async def _attempt(self, batch: Batch) -> Outcome:
-        """One attempt, announced and timed."""
+    async def _attempt(self, batch: Batch) -> tuple[Outcome, float]:
+        """One attempt, announced; gives the seconds it took too."""
         self._reporter.sending(batch.key, rows=bool(batch.events))
         began = self._clock.monotonic()
         outcome = await self._pusher.push(batch)
-        self._reporter.progress.attempted(self._clock.monotonic() - began)
-        return outcome
+        seconds = self._clock.monotonic() - began
+        self._reporter.progress.attempted(seconds)
+        return outcome, seconds
 
     async def _wait(self, event: Event, outcome: Outcome, attempts: int) -> None:
         slow = event is not Event.RETRY

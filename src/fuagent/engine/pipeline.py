@@ -80,8 +80,6 @@ class Pipeline:
                 break
             finally:
                 with suppress(Exception):
-                    await sync.source.close()
-                with suppress(Exception):
                     await sync.pusher.close()
         if not self.halted:
             sync.reporter.meet(Event.STOP)
@@ -135,7 +133,12 @@ class Pipeline:
             sync.wishes.wake.clear()
             if sync.wishes.stopping.is_set():
                 raise StoppedError
-        await _Session(sync, self).run()
+        async with sync.reading:
+            try:
+                await _Session(sync, self).run()
+            finally:
+                with suppress(Exception):
+                    await sync.source.close()
 
     def recovered(self) -> None:
         """A session stands: the count of failures starts over."""
@@ -169,7 +172,9 @@ class _Session:
         if sync.progress.state is not State.STARTING:
             sync.reporter.meet(Event.START)
         await sync.pusher.open()
+        sync.reached = False
         await sync.source.open()
+        sync.reached = True
         await self._prepare()
         sync.update_flag()
         place = await self._begin()
@@ -226,6 +231,8 @@ class _Session:
         try:
             return await self._stream.run(rows, place, Passage(streaming=True, obeys=True, leave=self._leave))
         except LostPlaceError as error:
+            # "Lost place" over rows that go on is a promise that they do: not before the source is put right.
+            sync.reporter.meet(Event.START)
             await self._lost(error)
             raise TryAgainError(error.what, where=error.where, fix=error.fix) from error
 

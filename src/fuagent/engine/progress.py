@@ -54,6 +54,8 @@ class Progress:
     snapshot_rows: int = 0
     snapshot_total: int | None = None
     snapshot_cause: str = ""
+    snapshot_since: float | None = None
+    """Since when the database holds the picture of the running snapshot, and cannot clean up behind it."""
     snapshot_allowed_in: float | None = None
     """Seconds of streaming still owed before a requested snapshot is taken."""
     behind_rows: int | None = None

@@ -15,11 +15,14 @@ from structlog.typing import FilteringBoundLogger
 
 from fuagent.engine.lifecycle import Event, State
 from fuagent.engine.progress import Progress
+from fuagent.engine.recent import Recent
 from fuagent.engine.repeats import QUIET, Repeats
 from fuagent.errors import FuagentError, JournalWriteError
 from fuagent.interfaces import Clock
 
 _MOVING = {State.STREAMING, State.CAUGHT_UP}
+GO_ON = "Then start the agent again, or run fuagent reload if only config.yaml was changed."
+"""What ends a halt, once its cause is mended: it does not end by itself."""
 
 
 class Reporter:
@@ -27,6 +30,7 @@ class Reporter:
 
     def __init__(self, progress: Progress, log: FilteringBoundLogger, clock: Clock) -> None:
         self.progress = progress
+        self.recent = Recent()
         self._log = log.bind(about=self._about)
         self._clock = clock
         self._repeats = Repeats(clock)
@@ -71,6 +75,7 @@ class Reporter:
     def trouble(self, event: Event, problem: str, fix: str, wait: float, reason: str) -> None:
         """Something failed and is tried again in ``wait`` seconds; ``reason`` is the word it is counted as."""
         self.progress.retry(reason)
+        self.recent.failed(reason, self._clock.time() + wait)
         self._fail(event, problem, fix)
         if self._say_once(self._log.warning, "trying again", problem, fix=fix, wait=round(wait, 1)):
             self._owes_the_end = True
@@ -81,6 +86,7 @@ class Reporter:
         say = self._log.info if self._owes_the_end else self._log.debug
         say("recovered", attempts=attempts)
         self._troubled = self._owes_the_end = False
+        self.recent.waiting = None
         self.progress.problem = self.progress.fix = ""
         self.progress.meet(self._resume, self._clock.time())
 
@@ -102,11 +108,14 @@ class Reporter:
     def halt(self, error: FuagentError) -> None:
         """The sync stops until a person has acted, or until the journal takes writes again."""
         problem = f"{error.where}: {error.what}" if error.where else error.what
-        self._fail(Event.HALT, problem, error.fix)
         if isinstance(error, JournalWriteError):
+            self._fail(Event.HALT, problem, error.fix)
             self._owes_the_end |= self._say_once(self._log.error, "halted", problem, fix=error.fix)
         else:
-            self._log.error("halted", problem=problem, fix=error.fix, more=0)
+            mended = error.fix or "Mend it."
+            fix = f"{mended}{'' if mended.endswith(('.', ';', '?')) else '.'} {GO_ON}"
+            self._fail(Event.HALT, problem, fix)
+            self._log.error("halted", problem=problem, fix=fix, more=0)
 
     def defect(self, error: BaseException) -> None:
         """What a person who mends the driver needs, in the log alone."""

@@ -16,6 +16,7 @@ A crash anywhere begins again at 1, or at 4 if the service's checkpoint is S.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from fuagent.engine.lifecycle import Event
@@ -50,7 +51,7 @@ class Snapshot:
         sync.next_run()
         self._show(due)
         run = await sync.source.snapshot(due.tables or tuple(table.label for table in sync.tables))
-        async with run:
+        async with run, self._held():
             running = self._begin(due, run, place)
             reached = await self._changes(place, running, run)
             if not due.tables:
@@ -83,6 +84,15 @@ class Snapshot:
         sync.update_flag()
         sync.reporter.info("snapshot done", rows=sync.progress.snapshot_rows, cause=done.cause)
         return done.place
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[None]:
+        """Tells since when the picture is held, through every trouble under it."""
+        self._sync.progress.snapshot_since = self._sync.clock.time()
+        try:
+            yield
+        finally:
+            self._sync.progress.snapshot_since = None
 
     def _show(self, due: SnapshotRecord) -> None:
         progress = self._sync.progress

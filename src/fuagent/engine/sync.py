@@ -64,6 +64,11 @@ class Sync:
         self.reporter = reporter
         self.progress = reporter.progress
         self.wishes = Wishes()
+        self.reading = asyncio.Lock()
+        """Held by whoever has the source open: a session, or a look at the source of a sync that is at rest."""
+        self.looked_at_rest: float | None = None
+        self.reached = True
+        """False where the last session could not open the source: a server that refuses us is not asked beside it."""
         self.ledger = Ledger(settings, journal, source, self.progress, clock)
         self.limit = SizeLimit(settings.batch_bytes)
         self.delivery = Delivery(
@@ -93,7 +98,7 @@ class Sync:
             if self._versions.setdefault(rows.table, rows.version) != rows.version:
                 raise HaltSyncError(
                     f"table {rows.table} has a new definition, and on_schema_change is halt.",
-                    fix="See that the service takes rows of the new form, then start the agent again.",
+                    fix="See that the service takes rows of the new form.",
                 )
 
     def routes(self) -> tuple[str, ...]:
@@ -130,12 +135,14 @@ class Sync:
     def wanted(self) -> SnapshotRecord:
         """The snapshot to record when the service asks for one: the one already due, if it is whole.
 
-        One that the agent itself suggested is not made to wait for its turn.
+        One that the agent itself suggests is not made to wait for its turn, nor is one that waited already when it
+        was suggested. To be asked before the answer is told to anybody: an accepted suggestion is taken back.
         """
+        cause = ACCEPTED if self.delivery.suggest else BY_SERVICE
         due = self.ledger.record.snapshot
-        if due is not None and not due.tables:
-            return due
-        return SnapshotRecord(cause=ACCEPTED if self.delivery.suggest else BY_SERVICE)
+        if due is None or due.tables:
+            return SnapshotRecord(cause=cause)
+        return replace(due, cause=cause) if due.cause == BY_SERVICE else due
 
     def asked_again(self) -> None:
         """A reply asks for a snapshot while one runs: remembered once, on disk, for when it is done."""

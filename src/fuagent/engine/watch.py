@@ -45,6 +45,7 @@ class Watch:
         if not sync.ledger.record.gap or not due:
             return
         self._suggested_at = now
+        wanted = sync.wanted()
         outcome = await sync.delivery.flags(sync.routes(), end=False)
         sync.unproven = False
         if not outcome.snapshot_needed:
@@ -52,7 +53,7 @@ class Watch:
         if sync.in_snapshot:
             sync.asked_again()
         else:
-            sync.ledger.save(snapshot=sync.wanted(), gap="")
+            sync.ledger.save(snapshot=wanted, gap="")
         sync.update_flag()
 
     async def _checkpoint(self) -> None:

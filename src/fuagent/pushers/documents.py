@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from fuagent.contract import document
 from fuagent.contract.text import address, clean
-from fuagent.errors import TryAgainError, UnauthorisedError, WrongAnswerError
+from fuagent.errors import MENDED_CREDENTIAL, TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.pushers.client import Client, Headers, Reply
 from fuagent.pushers.faults import Broken
 
@@ -46,7 +46,7 @@ async def fetch(client: Client, endpoint: str, headers: Headers) -> Found:
     where, fix = address(endpoint), "check the pusher's endpoint; open it with curl"
     what = f"the document's URL answers {reply.status}"
     if reply.status in {401, 403}:
-        raise UnauthorisedError(what, where=where, fix="check the pusher's credential")
+        raise UnauthorisedError(what, where=where, fix=f"check the pusher's credential; {MENDED_CREDENTIAL}")
     if 300 <= reply.status < 400:
         target = address(reply.headers.get("location", ""))
         fix = "write the final URL as the pusher's endpoint"

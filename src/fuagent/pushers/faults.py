@@ -7,6 +7,7 @@ so the chain of causes is searched for one first.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,11 +66,11 @@ def read(error: BaseException) -> Broken:
 def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"it answers {error.status}"
-    # Only the system's own words: the library's text repeats the URL.
+    # Only the system's own words: the libraries' texts repeat the URL, or the address as Python writes it.
     for cause in _chain(error):
         text = getattr(cause, "strerror", None)
         if isinstance(text, str) and isinstance(cause, OSError) and not isinstance(cause, aiohttp.ClientError):
-            return clean(text)
+            return clean(os.strerror(cause.errno).lower() if cause.errno and cause.errno > 0 else text)
     return ""
 
 

@@ -18,7 +18,7 @@ from fuagent.contract.security import Way
 from fuagent.contract.spec import Service
 from fuagent.contract.text import address, clean
 from fuagent.errors import HaltSyncError, TryAgainError, UnauthorisedError, WrongAnswerError
-from fuagent.interfaces import PusherContext
+from fuagent.interfaces import PusherContext, Whereabouts
 from fuagent.model import (
     Answer,
     Batch,
@@ -86,6 +86,11 @@ class OpenAPI:
         service, sync = self._opened(), self._context.sync
         self._warn(*self._unmet(service, table.label), *service.route_findings(sync, table.label))
         return service.event_schema(sync, table.label)
+
+    def whereabouts(self) -> Whereabouts:
+        """Where document and status endpoint are, without query."""
+        service = self._opened()
+        return Whereabouts(service.document.where, service.status_url and address(service.status_url))
 
     async def checkpoint(self) -> Checkpoint:
         """Ask the status endpoint once."""
@@ -237,7 +242,7 @@ class OpenAPI:
         service = self._opened()
         access = await self._access(service, batch.table)
         url = _with_query(service.batch_url(batch.task_id, batch.table), access.query)
-        headers = self._headers(batch, access)
+        headers = [*self._headers(batch, access), *self._context.headers()]
         if self._coding == "none":
             return await self._client.post(url, headers, body)
         small = await asyncio.to_thread(compression.compress, self._coding, body)

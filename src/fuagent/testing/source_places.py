@@ -233,3 +233,17 @@ class PlacesSuite:
         assert before.position != after.position
         assert before.rows_behind in (None, 0)
         assert after.rows_behind is None or after.rows_behind > 0
+
+    @with_kit
+    async def test_the_head_is_told_right_behind_opening(self, kit: SourceKit) -> None:
+        """Nobody reads for a sync at rest, and what it has not read grows all the same."""
+        source = await kit.ready()
+        place = await standing(source)
+        await source.close()
+        await kit.commit(*added(kit.tables[0], row(1)))
+        await source.open()
+        head = await source.head(place)
+
+        assert head.position != place.position
+        assert head.rows_behind is None or head.rows_behind > 0
+        assert head.bytes_behind is None or head.bytes_behind > 0

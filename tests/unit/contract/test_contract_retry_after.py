@@ -51,6 +51,7 @@ NOW = datetime(2024, 2, 29, 12, 0, 0, tzinfo=UTC).timestamp()
         ("Friday, 28-Feb-75 12:00:00 GMT", 0.0),
     ],
 )
+@pytest.mark.fault("F77")
 def test_each_form_is_read(value: str | None, expected: float | None) -> None:
     """Seconds and the three dates; garbage says nothing; 15 minutes at most; a two-digit year is at most 50 years ahead."""
     assert retry_after.seconds(value, NOW) == expected

@@ -53,6 +53,7 @@ def batch(items: object, **more: object) -> dict[str, object]:
         ([{"url": "{base}", "variables": {"base": {"default": "/v1"}}}], "https://api.example.test/v1"),
     ],
 )
+@pytest.mark.fault("F96")
 def test_base(servers, expected):
     """The base is the first server, or the first with a status endpoint, as it reads from the document's URL."""
     assert service({"servers": servers}).base_url == expected
@@ -101,6 +102,7 @@ def test_swagger_status():
         ("https://else.test/s", {"allowed_hosts": ("else.test",)}, "https://else.test/s"),
     ],
 )
+@pytest.mark.fault("F96")
 def test_status(spoken, settings, expected):
     """The status path lies under the server's path; the operator's word counts before the document's."""
     server = {"url": "/v1"} | ({"x-fuagent-status-endpoint": spoken} if spoken else {})
@@ -117,6 +119,7 @@ def test_status_that_is_no_path(spoken):
     assert [finding.level for finding in found.findings] == [Level.WARNING]
 
 
+@pytest.mark.fault("F96")
 def test_batch_url():
     """The batch path lies under the server's path, with values percent-encoded."""
     tree = {"servers": [{"url": "/v1/"}]}
@@ -172,6 +175,7 @@ def test_tables_that_cannot_stand_in_a_path(table):
         ({}, {"batch_endpoint": "/"}, "no path"),
     ],
 )
+@pytest.mark.fault("F98", "S02", "S16")
 def test_refused(tree, settings, told):
     """Documents and settings that would send keys elsewhere, or nowhere, halt with the reason and no secret."""
     with pytest.raises(HaltSyncError, match=told) as caught:
@@ -192,11 +196,13 @@ def test_refused(tree, settings, told):
         ("::1", "http://[::1]/v1"),
     ],
 )
+@pytest.mark.fault("S16")
 def test_allowed_hosts(host, server):
     """A host the operator allows may have keys, with or without its port."""
     assert service({"servers": [{"url": server}]}, allowed_hosts=(host,)).base_url == server
 
 
+@pytest.mark.fault("S02", "S17")
 def test_documents_require_tls_too():
     """A document fetched in clear could have been changed on its way."""
     with pytest.raises(HaltSyncError, match="without TLS"):
@@ -222,6 +228,7 @@ def test_files():
         ("http://docs.test/o.json", "https://api.test/", ["http://docs.test/o.json"]),
     ],
 )
+@pytest.mark.fault("S02", "S17")
 def test_plain_http(url, server, warned):
     """Plain http off this machine is told once per origin, the document's too."""
     found = service({"servers": [{"url": server}]}, url=url, allowed_hosts=("api.test",))
@@ -264,7 +271,17 @@ def test_documented_path_of_odd_tables():
     ("paths", "level", "told"),
     [
         ({}, Level.ERROR, "no path /ingest-batch"),
-        ({"/ingest-batch/": {"post": {}}}, Level.ERROR, "set driver_params.batch_endpoint to /ingest-batch/"),
+        (
+            {"/ingest-batch/": {"post": {}}},
+            Level.ERROR,
+            "set driver_params.batch_endpoint of the pusher to /ingest-batch/",
+        ),
+        (
+            {"/in/a": {"post": {}}, "/in/b": {"post": {}}},
+            Level.ERROR,
+            "to /in/a or /in/b or /in/{table} for all of them",
+        ),
+        ({"/in/a": {"post": {}}, "/out/b": {"post": {}}}, Level.ERROR, "of the pusher to /in/a or /out/b"),
         ({"/ingest-batch": {"get": {}, "put": {}}}, Level.ERROR, "has GET, PUT at /ingest-batch, but no POST"),
         ({"/ingest-batch": {"post": {"requestBody": {"content": {"text/xml": {}}}}}}, Level.ERROR, "application/json"),
         ({"/ingest-batch": {"servers": [], "post": {}}}, Level.WARNING, "servers of its own"),
@@ -335,6 +352,7 @@ def test_token_source():
         ({}, Credential(client_id="i", token_url="https://u:canary@h/t"), {}, "user or password"),
     ],
 )
+@pytest.mark.fault("S02", "S16")
 def test_token_source_refused(tree, credential, settings, told):
     """The client's secret goes nowhere the operator did not allow."""
     with pytest.raises(HaltSyncError, match=told) as caught:

@@ -28,6 +28,7 @@ def test_the_question_names_task_and_agent() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+@pytest.mark.fault("S19")
 def test_no_id_can_add_to_the_query(task: str, agent: str) -> None:
     """Whatever an id holds comes out as that id again, and the text is plain ASCII."""
     query = status.query(task, agent)
@@ -66,6 +67,7 @@ def test_an_index_is_read_bare_or_from_an_object(body: bytes, index: int, header
 
 
 @pytest.mark.parametrize("body", [b"", b"0", b"5", b"<html>not found</html>", b'{"detail":"Not Found"}'])
+@pytest.mark.fault("F100")
 def test_404_is_none_whatever_the_body(body: bytes) -> None:
     """Frameworks answer it with pages, too."""
     assert read(404, body) == Checkpoint(Answer.NONE)
@@ -119,6 +121,7 @@ def test_404_is_none_whatever_the_body(body: bytes) -> None:
         (b"5" + b" " * BODY_LIMIT, "more than 65536 bytes"),
     ],
 )
+@pytest.mark.fault("F101")
 def test_a_clear_answer_that_is_no_index_halts(body: bytes, text: str) -> None:
     """The error names the URL without secrets, what was answered, and what to answer instead."""
     with pytest.raises(HaltSyncError, match=text) as caught:
@@ -144,6 +147,7 @@ def test_a_clear_answer_that_is_no_index_halts(body: bytes, text: str) -> None:
         *((code, WrongAnswerError) for code in (-1, 0, 100, 101, 600, 999)),
     ],
 )
+@pytest.mark.fault("F99")
 def test_what_is_no_clear_answer_is_asked_again(code: int, kind: type[TryAgainError]) -> None:
     """It never counts as "no checkpoint": that would send everything again."""
     with pytest.raises(TryAgainError) as caught:
@@ -202,6 +206,7 @@ def test_any_answer_gives_a_checkpoint_or_our_error(code: int, headers: dict[str
 
 
 @given(st.integers(0, INDEX_MAX))
+@pytest.mark.fault("F101")
 def test_every_index_is_read_exactly(index: int) -> None:
     """No digit is lost in either form."""
     assert read(200, b"%d" % index).index == read(200, b'{"index":%d}' % index).index == index

@@ -21,11 +21,13 @@ from fuagent.contract.text import address, clean
         ("Zoë 😀", "Zoë 😀"),
     ],
 )
+@pytest.mark.fault("S20")
 def test_control_characters_are_gone(text: str, expected: str) -> None:
     """Nothing moves the cursor, starts a line or turns the reading direction."""
     assert clean(text) == expected
 
 
+@pytest.mark.fault("S20")
 def test_long_text_is_cut_and_says_so() -> None:
     """The last character shows that there was more."""
     assert clean("x" * 300, 10) == "x" * 9 + "…"
@@ -33,6 +35,7 @@ def test_long_text_is_cut_and_says_so() -> None:
 
 
 @given(st.text(), st.integers(1, 50))
+@pytest.mark.fault("S20")
 def test_any_text_becomes_one_short_printable_line(text: str, limit: int) -> None:
     """Whatever a server sends."""
     shown = clean(text, limit)
@@ -51,6 +54,7 @@ def test_any_text_becomes_one_short_printable_line(text: str, limit: int) -> Non
         ("https://h/a\x1bb", "https://h/a b"),
     ],
 )
+@pytest.mark.fault("S06")
 def test_an_address_shows_no_secret(url: str, expected: str) -> None:
     """Only scheme, host, port and path are left."""
     assert address(url) == expected

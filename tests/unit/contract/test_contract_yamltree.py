@@ -137,6 +137,7 @@ def merge_bomb(levels: int) -> str:
         ("\x07", "control characters|not allowed|unacceptable"),
     ],
 )
+@pytest.mark.fault("S13", "S14")
 def test_refused(text, told):
     """Explosions, circles, foreign tags and broken text end in one sentence."""
     with pytest.raises(ValueError, match=told):
@@ -154,6 +155,7 @@ def test_slow_loader_gives_the_same(monkeypatch):
         read("a\x07")
 
 
+@pytest.mark.fault("S13")
 def test_explosion_is_refused_without_growing():
     """A document just below the limit still reads, and shares what its aliases name."""
     tree = read(bomb(5))

@@ -221,6 +221,12 @@ class World:
             assert self.clock.monotonic() < deadline, f"not within {within} s; the sync is {self.told()}"
             await self.clock.sleep(0.25)
 
+    async def over(self) -> None:
+        """Let time pass until the sync has ended by itself."""
+        assert self.task is not None
+        await self.until(self.task.done)
+        self.task.result()
+
     async def following(self, *keys: int, name: str = "a") -> None:
         """Put rows of these keys, start, and wait until the service has them."""
         self.put(*keys, name=name)

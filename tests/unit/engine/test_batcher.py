@@ -248,6 +248,7 @@ class TestSize:
         assert [parcel.count for parcel in drained(subject)] == [1, 1]
 
     @pytest.mark.parametrize(("most", "limit"), [(2, 10_000), (1000, 20)], ids=["rows", "bytes"])
+    @pytest.mark.fault("F91")
     def test_full(self, most, limit):
         """A few parcels' worth of rows, or of bytes, is enough to stop reading; taking them makes room."""
         subject = batcher(most, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fuagent.engine.lifecycle import MEANING, TABLE, Event, ImpossibleError, State, step
+from fuagent.engine.lifecycle import ADVICE, MEANING, TABLE, Event, ImpossibleError, State, step
 
 PAIRS = [(state, event) for state in State for event in Event]
 
@@ -20,10 +20,12 @@ def test_every_pair(state, event):
 
 
 def test_whole():
-    """Every state has a row and a sentence for people."""
+    """Every state has a row, a sentence for people, and what they do about it."""
     assert set(State) == set(TABLE)
     assert set(State) == set(MEANING)
     assert all(MEANING.values())
+    assert set(State) == set(ADVICE)
+    assert all(advice.by_itself and advice.to_do for advice in ADVICE.values())
 
 
 def _reachable(start: State) -> set[State]:

@@ -11,6 +11,7 @@ from engine_world import World
 
 from fuagent.engine.checking import check, checked
 from fuagent.engine.pipeline import _Session
+from fuagent.engine.reporter import GO_ON
 from fuagent.errors import HaltSyncError
 from fuagent.model import Column, EventSchema, Kind, Mapping, Place, Rows, Table, TableSpec, Verdict
 from fuagent.model_rows import Texts
@@ -57,7 +58,9 @@ def test_halt():
             f"{WHERE}: one row of table a cannot be sent: "
             'it does not fit the event schema: property "id" does not meet not (key: id).'
         )
-        assert world.progress.fix == "Mend the row at its source, or the document, or set on_reject: set_aside."
+        assert (
+            world.progress.fix == f"Mend the row at its source, or the document, or set on_reject: set_aside. {GO_ON}"
+        )
         assert [event["id"] for event in world.service.events if "id" in event] == [1, 2]
 
     one.run(story)

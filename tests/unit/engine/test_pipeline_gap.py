@@ -7,6 +7,7 @@ from engine_world import World, table
 
 from fuagent.engine.agent import Agent
 from fuagent.engine.lifecycle import State
+from fuagent.engine.pipeline import UNSEEN
 from fuagent.errors import LostPlaceError, TryAgainError
 from fuagent.model import Answer, Checkpoint
 from fuagent.testing.database import STRIDE
@@ -188,11 +189,28 @@ class TestLost:
             await lose(world)
             await world.end()
             world.begin(once=True)
-            await world.task
+            await world.over()
             assert State.HALTED is world.progress.state
             assert "asks for no snapshot" in world.progress.problem
 
         World(on_lost_place="wait").run(story)
+
+    @pytest.mark.parametrize("accepts", [True, False])
+    def test_once(self, accepts):
+        """Run once with nothing to send, a sync tells its gap before it ends, and takes the snapshot if there is one."""
+
+        async def story(world: World) -> None:
+            await world.following(1, 2)
+            await world.end()
+            world.service.accepts = accepts
+            world.database.unwatched = True
+            world.begin(once=True)
+            await world.task
+            assert len(suggestions(world)) == 1
+            assert world.record.snapshots == 1 + accepts
+            assert bool(world.record.gap) is not accepts
+
+        World().run(story)
 
     def test_stop_while_waiting(self):
         """Waiting ends when the sync is to end."""
@@ -250,6 +268,23 @@ class TestLost:
 
         World(batch_size=1).run(story)
 
+    def test_accepted_where_another_waits(self):
+        """A snapshot that has to wait for its turn is taken at once when it has a gap to mend."""
+
+        async def story(world: World) -> None:
+            await world.following(1)
+            world.service.wishes = 1
+            world.put(2)
+            await world.until(lambda: world.record.snapshot is not None)
+            world.database.truncate("a")
+            world.put(3)
+            began = world.clock.monotonic()
+            await world.until(lambda: world.record.snapshots == 2)
+            assert world.clock.monotonic() - began < 10
+
+        World().run(story)
+
+    @pytest.mark.fault("F104")
     def test_lost_again_and_again(self):
         """Where each snapshot outlasts the log, they come ever more seldom instead of one after the other."""
 
@@ -291,6 +326,26 @@ class TestLost:
             assert len(world.losses) == 1
             ids = [event["id"] for event in world.service.events]
             assert ids.count(3) == 1
+
+        World().run(story)
+
+    def test_is_not_shown_before_the_source_is_put_right(self):
+        """Who reads "lost place" may rely on it that what is written from now on comes."""
+
+        async def story(world: World) -> None:
+            world.service.accepts = False
+            await world.following(1)
+            seen: list[str] = []
+
+            def watch(step: str) -> None:
+                if world.progress.gap:
+                    seen.append("shown" if world.progress.shown is State.LOST_PLACE else step)
+
+            world.watch = watch
+            world.database.truncate("a")
+            world.put(2)
+            await world.until(lambda: ("a", 2) in world.service.rows())
+            assert "source: prepare" in seen[: seen.index("shown")]
 
         World().run(story)
 
@@ -441,7 +496,7 @@ class TestMovedBack:
         World().run(story)
 
     def test_gone_from_the_log(self):
-        """Lower, and the log has it no more: a gap."""
+        """Lower, and the log has it no more: a gap, and numbers far above all that it may have taken before."""
 
         async def story(world: World) -> None:
             await self._streaming(world)
@@ -450,6 +505,8 @@ class TestMovedBack:
             world.service.store = self.backup
             await world.until(lambda: world.record.gap, within=100)
             assert "checkpoint" in world.record.gap
+            world.put(11)
+            await world.until(lambda: world.record.acknowledged > UNSEEN, within=100)
 
         World().run(story)
 

@@ -17,7 +17,7 @@ from fuagent.journal import SnapshotRecord
 from fuagent.model import EventSchema
 from fuagent.testing.clock import ManualClock
 from fuagent.testing.database import STRIDE
-from fuagent.testing.service import GONE, UNAVAILABLE, Reply
+from fuagent.testing.service import GONE, REFUSED, UNAVAILABLE, Reply
 
 
 def stored(world: World) -> list[int]:
@@ -26,6 +26,7 @@ def stored(world: World) -> list[int]:
 
 class TestJournalFailure:
     @pytest.mark.parametrize("phase", ["stream", "snapshot", "start", "end marker"])
+    @pytest.mark.fault("F66")
     def test_nothing_is_sent_meanwhile(self, phase):
         """While the journal takes no writes nothing more is sent; it goes on by itself, nothing lost."""
 
@@ -191,7 +192,7 @@ class TestPause:
             await world.end()
             world.put(1)
             world.begin(once=True)
-            await world.task
+            await world.over()
             assert stored(world) == []
 
         World().run(story)
@@ -204,13 +205,13 @@ class TestOnce:
         async def story(world: World) -> None:
             world.put(1, 2)
             world.begin(once=True)
-            await world.task
+            await world.over()
             assert State.STOPPED is world.progress.state
             await world.end()
             world.put(3)
             world.delete(1)
             world.begin(once=True)
-            await world.task
+            await world.over()
             assert world.service.rows() == world.truth()
             assert len(world.service.markers) == 1
 
@@ -335,7 +336,7 @@ class TestFaults:
             await world.end()
             world.watch = watch
             world.begin()
-            await world.task
+            await world.over()
             assert State.HALTED is world.progress.state
             assert "ZeroDivisionError" in world.progress.problem
             assert "hunter2" not in world.progress.problem + world.progress.fix
@@ -348,7 +349,7 @@ class TestFaults:
         async def story(world: World) -> None:
             world.put(1)
             world.begin()
-            await world.task
+            await world.over()
             assert State.HALTED is world.progress.state
             assert "mixed" in world.progress.problem
             assert world.service.requests == []
@@ -361,7 +362,7 @@ class TestFaults:
         async def story(world: World) -> None:
             world.names = ["nothing*"]
             world.begin()
-            await world.task
+            await world.over()
             assert world.progress.problem == "there is no table nothing*"
 
         World().run(story)
@@ -380,6 +381,7 @@ class TestFaults:
 
         World().run(story)
 
+    @pytest.mark.fault("F73")
     def test_settings_changed_inside_a_transaction(self):
         """Cut inside a transaction under other settings: all of it again, numbered above what the service has."""
 
@@ -540,6 +542,96 @@ class TestSideBySide:
 
         Two().run(play)
 
+    @pytest.mark.fault("F37")
+    def test_status_of_what_does_not_move(self):
+        """Whatever keeps a sync from reading, what waits for it is told; at rest its source is opened for that alone."""
+
+        async def play(agent, one: World, two: World, _running) -> None:
+            two.put(1)
+            await two.until(lambda: two.settled and one.record.snapshots)
+            agent.pause("orders")
+            await one.until(lambda: one.progress.state is State.PAUSED)
+            two.service.rule = lambda _batch: Reply(REFUSED)
+            for number in range(2, 5):
+                one.put(number)
+                two.put(number)
+            await two.until(lambda: two.progress.state is State.UNAUTHORISED)
+            first, second = await agent.status()
+            assert (first.behind_rows, second.behind_rows) == (3, 3)
+
+            two.service.rule = lambda _batch: Reply(GONE)
+            await two.until(lambda: two.progress.state is State.HALTED)
+            one.put(5)
+            two.put(5)
+            first, second = await agent.status()
+            assert (first.behind_rows, second.behind_rows) == (3, 4), "each look is a login: not again at once"
+            await one.clock.sleep(30)
+            first, second = await agent.status()
+            assert (first.behind_rows, second.behind_rows) == (4, 4)
+
+            agent.resume("orders")
+            await one.until(lambda: one.settled)
+            assert sorted(stored(one)) == [2, 3, 4, 5]
+
+        Two().run(play)
+
+    @pytest.mark.fault("F37")
+    def test_status_between_two_sessions(self):
+        """Where no session gets beyond the service, as after a start while that is down, the source is asked all the same."""
+
+        async def play(agent, one: World, two: World, _running) -> None:
+            one.put(1)
+            await one.until(lambda: one.settled and two.record.snapshots)
+            agent.pause("orders")
+            await one.until(lambda: one.progress.state is State.PAUSED)
+            one.service.questions.extend(TryAgainError("it is down.") for _ in range(50))
+            one.put(2)
+            agent.resume("orders")
+            await one.until(lambda: one.progress.state is State.RETRYING and one.progress.retries > 3)
+            assert (await agent.status())[0].behind_rows == 1
+
+            def refuse(step: str) -> None:
+                if step == "source: open":
+                    raise TryAgainError("the login was refused.")
+
+            one.watch = refuse
+            retries = one.progress.retries
+            await one.until(lambda: one.progress.state is State.RETRYING and one.progress.retries > retries + 1)
+            one.sync.looked_at_rest = None
+            before = one.steps.count("source: open")
+            await agent.status()
+            assert one.steps.count("source: open") == before, "one that refuses is not asked once more"
+
+        Two().run(play)
+
+    @pytest.mark.fault("F20", "F37")
+    def test_a_source_that_does_not_answer_holds_up_no_resume(self, monkeypatch):
+        """A look at rest ends by itself, and the sync that waited for it goes on."""
+        monkeypatch.setattr("fuagent.engine.agent._MEASURE_FOR", 0.01)
+        monkeypatch.setattr("fuagent.engine.agent._LOOK_AT_REST_FOR", 0.05)
+
+        async def play(agent, one: World, two: World, _running) -> None:
+            one.put(1)
+            await one.until(lambda: one.settled and two.record.snapshots)
+            agent.pause("orders")
+            await one.until(lambda: one.progress.state is State.PAUSED)
+            head, asked = one.sync.source.head, asyncio.Event()
+
+            async def silent(_place) -> Head:
+                asked.set()
+                return await asyncio.Event().wait()
+
+            one.sync.source.head = silent
+            await agent.status()
+            assert asked.is_set()
+            one.sync.source.head = head
+            agent.resume("orders")
+            one.put(2)
+            await asyncio.wait(agent._measuring.values())  # in real time, of which the clock here knows nothing
+            await one.until(lambda: one.settled and stored(one) == [1, 2])
+
+        Two().run(play)
+
     def test_status_while_a_sync_goes(self):
         """A sync that a reload takes away while it is measured, its source closed, costs the others nothing."""
 
@@ -562,6 +654,29 @@ class TestSideBySide:
 
         Two().run(play)
 
+    @pytest.mark.fault("F20")
+    def test_status_of_a_source_that_does_not_answer(self, monkeypatch):
+        """It is told as it was last known, the others as they are; and the source is not asked a second time meanwhile."""
+        monkeypatch.setattr("fuagent.engine.agent._MEASURE_FOR", 0.05)
+
+        async def play(agent, one: World, two: World, _running) -> None:
+            two.put(1)
+            await two.until(lambda: two.settled and one.record.snapshots)
+            asked = []
+
+            async def silent(place) -> Head:
+                asked.append(place)
+                return await asyncio.Event().wait()
+
+            one.sync.progress.behind_rows, two.sync.progress.behind_rows = 7, 7
+            one.sync.source.head = silent
+            for _ in range(2):
+                first, second = await agent.status()
+                assert (first.behind_rows, second.behind_rows) == (7, 0)
+            assert len(asked) == 1
+
+        Two().run(play)
+
     def test_by_hand(self):
         """A snapshot asked for by an operator is taken of that sync alone; what is under way is said."""
 
@@ -576,6 +691,21 @@ class TestSideBySide:
             with pytest.raises(FuagentError, match="no sync called 'nobody'") as caught:
                 agent.snapshot("nobody")
             assert "orders, users" in caught.value.fix
+
+        Two().run(play)
+
+    def test_asked_of_a_halted_sync(self):
+        """What is asked of a halted sync is kept, and the answer says when it will come."""
+
+        async def play(agent, one: World, _two: World, _running) -> None:
+            one.put(1)
+            await one.until(lambda: one.settled)
+            one.service.refuses = lambda _event: True
+            one.put(2)
+            await one.until(lambda: one.progress.state is State.HALTED)
+            answers = [act("orders") for act in (agent.snapshot, agent.pause, agent.resume)]
+            assert all("when the agent starts again" in answer for answer in answers)
+            assert one.record.snapshot.cause == "an operator asked for it"
 
         Two().run(play)
 

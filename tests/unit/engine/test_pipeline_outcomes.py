@@ -9,6 +9,7 @@ import pytest
 from engine_world import World
 
 from fuagent.engine.lifecycle import State
+from fuagent.engine.reporter import GO_ON
 from fuagent.errors import ConfigError
 from fuagent.model import Verdict
 from fuagent.testing.service import GONE, PAGE, REFUSED, UNAVAILABLE, Reply
@@ -19,12 +20,13 @@ def stored(world: World) -> list[int]:
 
 
 async def halted(world: World) -> None:
-    await world.task
+    await world.over()
     assert State.HALTED is world.progress.state
     assert world.pipeline.halted
 
 
 class TestRetry:
+    @pytest.mark.fault("F76")
     def test_same_bytes(self):
         """A retry is the same bytes under the same key, in order, for as long as it takes; then the next number."""
 
@@ -76,6 +78,7 @@ class TestRetry:
 
         World().run(story)
 
+    @pytest.mark.fault("F77")
     def test_retry_after(self):
         """What the service asks for is a floor, capped at a quarter of an hour."""
 
@@ -97,6 +100,7 @@ class TestRetry:
         [(PAGE, State.WRONG_ANSWER, 0), (REFUSED, State.UNAUTHORISED, 3)],
         ids=["a page", "401"],
     )
+    @pytest.mark.fault("F80")
     def test_slow(self, outcome, state, refreshed):
         """A wrong answer and refused credentials are tried slowly; credentials are read again each time."""
 
@@ -150,6 +154,7 @@ class TestRetry:
 
 
 class TestTooLarge:
+    @pytest.mark.fault("F78")
     def test_halved_and_remembered(self):
         """A batch too large is halved until it fits, in order; later ones are that small at once."""
 
@@ -169,6 +174,7 @@ class TestTooLarge:
 
         World(batch_bytes=4000).run(story)
 
+    @pytest.mark.fault("F78")
     def test_probes_upwards(self):
         """After a hundred batches a larger one is tried: a service that grew gets larger batches again."""
 
@@ -300,6 +306,7 @@ class TestRejected:
 
         World(on_reject="set_aside").run(story)
 
+    @pytest.mark.fault("S11")
     def test_limit(self):
         """No more are set aside than was said."""
 
@@ -334,6 +341,7 @@ class TestRejected:
 
 
 class TestHalt:
+    @pytest.mark.fault("F81")
     def test_gone(self):
         """410 ends the sync with the service's sentence and what to do; nothing more is sent."""
 
@@ -344,6 +352,6 @@ class TestHalt:
             await halted(world)
             assert "410" in world.progress.problem
             assert "memory://service" in world.progress.problem
-            assert world.progress.fix == "Remove the sync."
+            assert world.progress.fix == f"Remove the sync. {GO_ON}"
 
         World().run(story)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from engine_world import World
 
+from fuagent.engine.reporter import GO_ON
 from fuagent.testing.memory import MemorySource
 
 REASON = "transform shop:tidy failed with KeyError"
@@ -36,7 +37,7 @@ def test_halt():
         await world.until(lambda: world.pipeline.halted)
 
         assert f"one row of table a cannot be sent: {REASON}." in world.progress.problem
-        assert world.progress.fix == "Mend the function, or set on_reject: set_aside."
+        assert world.progress.fix == f"Mend the function, or set on_reject: set_aside. {GO_ON}"
         assert len(world.service.requests) == requests
 
     world.run(story)
@@ -73,6 +74,6 @@ def test_row_after_row():
         await world.until(lambda: world.pipeline.halted)
 
         assert world.progress.problem.endswith("So it goes row after row.")
-        assert world.progress.fix == "Mend the function."
+        assert world.progress.fix == f"Mend the function. {GO_ON}"
 
     world.run(story)

@@ -10,7 +10,7 @@ import structlog
 from fuagent.engine.lifecycle import Event
 from fuagent.engine.progress import Progress
 from fuagent.engine.repeats import KEPT, QUIET, Repeats
-from fuagent.engine.reporter import Reporter
+from fuagent.engine.reporter import GO_ON, Reporter
 from fuagent.errors import HaltSyncError, JournalWriteError
 from fuagent.testing.clock import ManualClock
 
@@ -66,6 +66,7 @@ def test_every_line_names_sync_batch_and_index(said):
     assert [(one["batch"], one["index"]) for one in said.lines] == [(None, 0)] + [("s1.1.7", 42)] * 7
 
 
+@pytest.mark.fault("F74")
 def test_the_same_trouble_is_a_line_at_once_and_then_one_in_thirty_seconds(said):
     """An hour of one failure a second is a hundred and twenty lines, and their counts add up to all of them."""
     said.fail("down", times=3600)
@@ -85,6 +86,7 @@ def test_troubles_that_take_turns_are_each_counted(said):
     assert Counter(line["problem"] for line in said.told("trying again")) == {"A": 2, "B": 2}
 
 
+@pytest.mark.fault("F74")
 def test_trouble_that_comes_and_goes_is_counted_too(said):
     """A service that fails and recovers every second says so once in thirty seconds, both ends of it."""
     said.reporter.meet(Event.STREAM)
@@ -153,6 +155,31 @@ def test_a_halt_that_waits_for_a_person_is_always_said(said):
         said.reporter.meet(Event.START)
 
     assert len(said.told("halted")) == 2
+
+
+@pytest.mark.parametrize(
+    ("fix", "told"),
+    [
+        ("mend the row", "mend the row. "),
+        ("Mend the row.", "Mend the row. "),
+        ("SELECT 1;", "SELECT 1; "),
+        ("did you mean a?", "did you mean a? "),
+        ("", "Mend it. "),
+    ],
+)
+def test_a_halt_that_waits_for_a_person_says_how_it_ends(said, fix, told):
+    """Mending alone ends it not, and the person on call may not know that; in the state and in the log."""
+    said.reporter.halt(HaltSyncError("one row is refused.", fix=fix))
+
+    assert said.reporter.progress.fix == told + GO_ON
+    assert [line["fix"] for line in said.told("halted")] == [told + GO_ON]
+
+
+def test_a_halt_that_ends_by_itself_asks_for_nothing_more(said):
+    """The journal takes writes again, and the sync goes on."""
+    said.reporter.halt(JournalWriteError("the disk is full.", fix="Free disk space."))
+
+    assert said.reporter.progress.fix == "Free disk space."
 
 
 def test_only_so_many_problems_are_told_apart():

@@ -14,6 +14,7 @@ floors = some.none() | some.floats(-1000, 10**9, allow_nan=False)
 
 
 @given(attempts, chances, some.booleans(), floors)
+@pytest.mark.fault("F76")
 def test_bounds(attempt, chance, slow, floor):
     """Never negative, never below what was asked for up to a quarter of an hour, never above either bound."""
     wait = delay(attempt, chance, slow=slow, floor=floor)
@@ -30,6 +31,7 @@ def test_slow_is_never_at_once(attempt, chance):
 
 
 @given(chances)
+@pytest.mark.fault("F76")
 def test_ceiling_doubles(chance):
     """The ceiling doubles from half a second to a minute."""
     waits = [delay(attempt, chance) for attempt in range(1, 12)]
@@ -38,6 +40,7 @@ def test_ceiling_doubles(chance):
 
 
 @given(attempts)
+@pytest.mark.fault("F76")
 def test_full_jitter(attempt):
     """Chance spreads the wait over everything below the ceiling."""
     assert delay(attempt, 0.0) == 0
@@ -47,6 +50,7 @@ def test_full_jitter(attempt):
 @pytest.mark.parametrize(
     ("floor", "wait"), [(None, 0.25), (0.0, 0.25), (-5.0, 0.25), (0.1, 0.25), (7.0, 7.0), (900.0, 900.0), (1e9, 900.0)]
 )
+@pytest.mark.fault("F77")
 def test_floor(floor, wait):
     """What the service asked for is a floor, capped; a past or absurd one does no harm."""
     assert wait == delay(1, 0.5, floor=floor)

@@ -16,11 +16,22 @@ from raw_service import Authority, Exchange, answering, batch, document
 
 from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Credential, Level, Secret, Table, Verdict
+from fuagent.pushers import tls
 
 PATH = "/v1/ingest-batch"
 CLIENT = Credential(client_id="id", client_secret=Secret("canary-secret"))
 
 
+@pytest.mark.fault("S03")
+def test_what_a_connection_demands():
+    """The certificate, the name in it, and no version of TLS that has been broken."""
+    made = tls.context(None, None)
+
+    assert (made.verify_mode, made.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert made.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.fault("S03")
 async def test_private_authority(serving, pushing, authority):
     """A private authority is trusted through ca_file, and TLS bodies of every size arrive."""
     service = await serving(authority.server())
@@ -32,6 +43,7 @@ async def test_private_authority(serving, pushing, authority):
     assert service.connections == 1
 
 
+@pytest.mark.fault("F85")
 async def test_early_answer_over_tls(serving, pushing, authority):
     """Success before the body was read is none over TLS either."""
     service = await serving(authority.server())
@@ -50,6 +62,7 @@ async def test_early_answer_over_tls(serving, pushing, authority):
         ({"name": "other.example.test"}, "another host name"),
     ],
 )
+@pytest.mark.fault("F93", "S03")
 async def test_wrong_certificates(serving, pushing, authority, made, told):
     """An expired certificate and one for another host are told apart."""
     service = await serving(authority.server(**made))
@@ -60,6 +73,7 @@ async def test_wrong_certificates(serving, pushing, authority, made, told):
     assert caught.value.where == f"{service.url}/openapi.json"
 
 
+@pytest.mark.fault("S03")
 async def test_certificate_for_another_address(serving, pushing, authority):
     """An address is checked like a name."""
     service = await serving(authority.server("other.example.test"))
@@ -68,6 +82,7 @@ async def test_certificate_for_another_address(serving, pushing, authority):
         await pushing(service.url.replace("localhost", "127.0.0.1"), ca_file=str(authority.file)).open()
 
 
+@pytest.mark.fault("F93", "S03")
 async def test_unknown_authority(serving, pushing, authority):
     """A certificate of an unknown authority is refused, naming the setting; a push gives an outcome."""
     service = await serving(authority.server())
@@ -84,6 +99,7 @@ async def test_unknown_authority(serving, pushing, authority):
     assert service.requests == []
 
 
+@pytest.mark.fault("F93")
 async def test_renewed_authority(serving, pushing, authority, tmp_path):
     """Files are read again for new connections, so that renewal needs no restart."""
     service = await serving(authority.server())
@@ -102,9 +118,11 @@ async def test_not_tls(pushing):
     """A port that speaks no TLS is said to speak none."""
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
+        try:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -200,6 +218,7 @@ async def test_files_that_cannot_be_used(serving, pushing, authority, tmp_path):
         assert "canary" not in str(caught.value)
 
 
+@pytest.mark.fault("F94")
 async def test_proxy(serving, pushing, monkeypatch):
     """A proxy is used where it is set, with its password, and never for this machine."""
     service, proxy = await serving(), await serving()
@@ -217,6 +236,7 @@ async def test_proxy(serving, pushing, monkeypatch):
     assert "pw" not in repr(pusher.Options(proxy=setting))
 
 
+@pytest.mark.fault("F94")
 async def test_proxy_of_the_environment(serving, pushing, monkeypatch):
     """The environment's proxy does not count."""
     service, proxy = await serving(), await serving()
@@ -231,6 +251,7 @@ async def test_proxy_of_the_environment(serving, pushing, monkeypatch):
     assert proxy.requests == []
 
 
+@pytest.mark.fault("F94")
 async def test_proxy_that_refuses(serving, pushing):
     """A proxy that wants a password, and one that is not there, are told apart."""
     proxy = await serving()
@@ -374,6 +395,7 @@ async def test_token_elsewhere(service, pushing):
     assert "token URL" in finding.what
 
 
+@pytest.mark.fault("S02")
 async def test_token_in_clear(service, pushing):
     """A token URL off this machine without TLS is warned of."""
     token_service(service)
@@ -384,6 +406,7 @@ async def test_token_in_clear(service, pushing):
     assert "http://login.invalid/t" in [finding.where for finding in findings if finding.level is Level.WARNING]
 
 
+@pytest.mark.fault("S03")
 def test_options(pushing):
     """Hosts and proxies are refused where they cannot be meant, unknown keys always, with words about it."""
     for wrong, told in (

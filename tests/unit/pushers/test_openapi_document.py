@@ -62,6 +62,7 @@ async def test_event_schema(service, pushing, warned):
     assert warned.findings[0].level is Level.WARNING
 
 
+@pytest.mark.fault("S01")
 async def test_redirects_within_one_origin(service, pushing):
     """A document may move within its origin; relative servers count from where it was found."""
     service.routes["/openapi.json"] = answering(302, headers={"Location": "/deep/er/openapi.json#x"})
@@ -72,6 +73,22 @@ async def test_redirects_within_one_origin(service, pushing):
     assert pusher.route("") == f"{service.url}/deep/v3/ingest-batch"
 
 
+@pytest.mark.fault("S15")
+async def test_references_to_elsewhere_are_not_followed(serving, pushing, warned):
+    """Neither another address nor a file is read for a schema that the document only refers to."""
+    one, other = await serving(), await serving()
+    for elsewhere in (f"{other.url}/openapi.json#/x", "other.json", "file:///etc/passwd", "//169.254.169.254/latest"):
+        one.describe(paths=described({"$ref": elsewhere}))
+        pusher = pushing(one.url)
+        await pusher.open()
+        schema = pusher.event_schema(ORDERS)
+
+        assert schema is None or schema.properties == {}
+    assert other.requests == []
+    assert {request.target for request in one.requests} == {"/openapi.json"}
+
+
+@pytest.mark.fault("S01")
 async def test_redirects_elsewhere(serving, pushing):
     """A document that leads to another origin is not followed, and the key goes nowhere."""
     one, other = await serving(), await serving()
@@ -137,6 +154,7 @@ async def test_no_document(service, pushing, status, body, headers, kind, told):
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.fault("S21")
 async def test_document_that_never_ends(service, pushing):
     """A document that drips for ever ends with the deadline."""
 
@@ -150,6 +168,27 @@ async def test_document_that_never_ends(service, pushing):
 
     with pytest.raises(TryAgainError, match="in time"):
         await asyncio.wait_for(pushing(service.url, timeout=0.3).open(), 5)
+
+
+@pytest.mark.fault("S21")
+async def test_documents_and_checkpoints_without_end(service, pushing):
+    """Read up to a limit, long before any deadline: neither memory nor time is given to what never ends."""
+
+    async def endless(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not exchange.writer.is_closing():
+            await exchange.raw(b"1" * 65536)
+
+    whole = service.routes["/openapi.json"]
+    service.routes["/openapi.json"] = endless
+    with pytest.raises(WrongAnswerError, match="larger than 5 MB"):
+        await asyncio.wait_for(pushing(service.url, timeout=300).open(), 60)
+
+    service.routes |= {"/openapi.json": whole, STATUS: endless}
+    pusher = pushing(service.url, timeout=300)
+    await pusher.open()
+    with pytest.raises(HaltSyncError, match="more than 65536 bytes"):
+        await asyncio.wait_for(pusher.checkpoint(), 60)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +206,7 @@ async def test_endpoints(pushing, endpoint, told):
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.fault("S02", "S17")
 async def test_require_tls(service, pushing):
     """Where TLS is required an http document is not even fetched."""
     with pytest.raises(HaltSyncError, match="without TLS"):
@@ -175,6 +215,24 @@ async def test_require_tls(service, pushing):
     assert service.requests == []
 
 
+@pytest.mark.fault("F98")
+async def test_a_document_that_changes_counts_from_the_next_start(serving, pushing):
+    """Who runs sends on to where it began, in a later session too; the next start refuses a server elsewhere."""
+    one, other = await serving(), await serving()
+    pusher = pushing(one.url, credential=KEY)
+    await pusher.open()
+    one.describe(servers=[{"url": other.url}])
+    await pusher.refresh()
+    await pusher.close()
+    await pusher.open()
+
+    assert (await pusher.push(batch())).verdict is Verdict.ACKNOWLEDGED
+    with pytest.raises(HaltSyncError, match="another origin"):
+        await pushing(one.url, credential=KEY).open()
+    assert other.requests == []
+
+
+@pytest.mark.fault("F95")
 async def test_kept_copy(service, pushing, warned, tmp_path):
     """A restart without the service goes on with the last good document, and says so."""
     pusher = pushing(service.url, credential=KEY)
@@ -196,6 +254,7 @@ async def test_kept_copy(service, pushing, warned, tmp_path):
     assert any("copy" in finding.what for finding in await again.check([ORDERS]))
 
 
+@pytest.mark.fault("S16")
 async def test_kept_copy_counts_for_its_endpoint_only(service, pushing, tmp_path):
     """Another endpoint's copy, a damaged one and none at all are of no use."""
     await pushing(service.url).open()
@@ -225,6 +284,7 @@ async def test_many_keep_copies_at_once(service, pushing, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+@pytest.mark.fault("S17")
 async def test_kept_copy_is_held_to_the_rules(service, pushing):
     """A kept document that may not be used any more halts like a fresh one."""
     service.describe(servers=[{"url": "http://127.0.0.1:1/v1"}])
@@ -324,6 +384,7 @@ async def test_no_checkpoint(service, pushing):
     assert await pusher.checkpoint() == Checkpoint(Answer.NO_ENDPOINT)
 
 
+@pytest.mark.fault("S01")
 async def test_checkpoint_redirects(serving, pushing):
     """The question follows a redirect within its origin and none that leads out of it."""
     one, other = await serving(), await serving()
@@ -343,6 +404,7 @@ def levels(findings):
     return {finding.what: finding.level for finding in findings}
 
 
+@pytest.mark.fault("S17")
 async def test_check_of_a_good_service(service, pushing, warned):
     """A good service gives no error, and what will happen: where to, which document, which checkpoint."""
     service.describe(paths=described({"properties": {"id": {}}}))
