@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import json
 import os
 import random
-import resource
 import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from fuagent import app_answers, control, drivers, functions
+from fuagent import app_answers, app_console, app_memory, control, drivers, functions, traces
 from fuagent import config as configuration
 from fuagent.app_reload import Reloader
 from fuagent.config import Config, SyncConfig
@@ -158,9 +156,16 @@ def source(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Findin
     return drivers.load_source(chosen.driver)(context)
 
 
-def pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Finding], None]) -> Pusher:
+def pusher(
+    setup: Setup,
+    sync: SyncConfig,
+    agent_id: str,
+    warn: Callable[[Finding], None],
+    traced: traces.Traces | None = None,
+) -> Pusher:
     """The pusher of one sync, made and not yet opened."""
     chosen = setup.config.pushers[sync.pusher]
+    spans = traced.of(sync.name) if traced else None
     context = PusherContext(
         sync=sync.name,
         agent_id=agent_id,
@@ -174,7 +179,9 @@ def pusher(setup: Setup, sync: SyncConfig, agent_id: str, warn: Callable[[Findin
         cache=setup.state_dir / "documents",
         warn=warn,
     )
-    return drivers.load_pusher(chosen.driver)(context)
+    if spans is None:
+        return drivers.load_pusher(chosen.driver)(context)
+    return traces.Traced(drivers.load_pusher(chosen.driver)(replace(context, headers=spans.headers)), spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,7 @@ class _Maker:
     log: Log
     started: str
     clock: SystemClock
+    traced: traces.Traces | None
 
     def prepare(self, config: Config, sync: SyncConfig) -> Callable[[], Sync]:
         """What makes one sync; all that can be wrong with its configuration is found here."""
@@ -205,7 +213,7 @@ class _Maker:
         return Sync(
             known,
             source(setup, sync, self.agent_id, warn),
-            pusher(setup, sync, self.agent_id, warn),
+            pusher(setup, sync, self.agent_id, warn, self.traced),
             own,
             self.clock,
             random.random,
@@ -217,7 +225,9 @@ class _Maker:
 def _maker(setup: Setup, journal: Journal, log: Log) -> _Maker:
     agent_id = _agent_id(setup.config, journal, log)
     started = f"{time.time_ns() // 1_000_000:x}"
-    return _Maker(agent_id, setup.state_dir, journal, log, started, SystemClock())
+    clock = SystemClock()
+    traced = traces.begin(agent_id, os.environ, log, clock)
+    return _Maker(agent_id, setup.state_dir, journal, log, started, clock, traced)
 
 
 # ---------------------------------------------------------------- running
@@ -228,19 +238,18 @@ async def run(
     *,
     once: bool,
     watch: Callable[[Agent], Awaitable[None]] | None = None,
-    window: Callable[[Agent, Callable[[], int]], AbstractAsyncContextManager[None]] | None = None,
+    listening: app_console.Listening | None = None,
 ) -> int:
     """Run the agent until a signal (or, with ``once``, until caught up); gives the exit code.
 
-    ``watch`` runs beside it and shows what it likes. ``window`` stands open meanwhile:
-    it is given the agent and what tells the journal's size.
+    ``watch`` runs beside it and shows what it likes; ``listening`` opens metrics and console.
 
     Raises:
-        StopAgentError: the agent cannot run, or the window cannot be opened.
+        StopAgentError: the agent cannot run, or cannot listen.
     """
     log: Log = structlog.get_logger()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold rows and credentials
-    _tame_collector()
+    app_memory.tame_collector()
+    app_memory.keep_large_apart()
     # A command that looks into the journal for a moment must not keep the agent from starting.
     journal = Journal.open(setup.state_dir, patience=2.0)
     try:
@@ -249,22 +258,27 @@ async def run(
                 "the journal was damaged; it is put aside and the services' checkpoints decide",
                 kept=str(journal.damaged),
             )
+        if journal.kept is not None:
+            log.info("the journal of an earlier version was carried over; it is kept", kept=str(journal.kept))
         for finding in setup.config.warnings:
             log.warning("configuration", where=finding.where, what=finding.what, fix=finding.fix)
         maker = _maker(setup, journal, log)
         agent = Agent([maker.prepare(setup.config, sync)() for sync in setup.config.syncs.values()])
         reloader = Reloader(setup.config, agent, partial(_read, setup.config.path), maker.prepare, log)
         log.info("agent starts", version=__version__, syncs=list(setup.config.syncs), state_dir=str(setup.state_dir))
-        commands = app_answers.commands(agent, journal) | {"reload": _reload(reloader)}
-        opened = window(agent, journal.size) if window else nullcontext()
+        desk = app_console.Desk(listening, agent, journal)
+        commands = app_answers.commands(agent, journal) | {"reload": _reload(reloader), "console": desk.link}
         async with (
             control.serve(setup.state_dir, commands),
             reloader.on_signal(),
+            desk.open(lambda: reloader.config, commands),
             _watching(agent, watch),
             _settling(journal),
-            opened,
+            app_memory.giving_back(),
         ):
             forced = await _until_signal(agent, once=once)
+            if maker.traced and not forced:
+                await maker.traced.end()
         log.info("agent ends", healthy=agent.healthy)
         if forced:
             return 128 + forced
@@ -282,12 +296,6 @@ def _reload(reloader: Reloader) -> control.Command:
         return await reloader.reload()
 
     return reload
-
-
-def _tame_collector() -> None:
-    """Rows are many short-lived tuples and dicts in no cycle; looking through them cost an eighth of the time."""
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
 
 
 @asynccontextmanager

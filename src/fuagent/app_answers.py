@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from fuagent import app_rejected, control
+from fuagent import app_rejected, control, metrics
 from fuagent.engine.agent import Agent
 from fuagent.engine.progress import Progress
 from fuagent.journal import Journal
@@ -20,9 +20,14 @@ def commands(agent: Agent, journal: Journal) -> dict[str, control.Command]:
         await agent.status()
         return report(agent.progress, journal, running=True)
 
+    async def figures(_arguments: dict[str, object]) -> object:
+        await agent.status()
+        return metrics.page(metrics.Exhibit(lambda: agent.progress, journal.size, time.time)).decode()
+
     wishes = {"snapshot": agent.snapshot, "pause": agent.pause, "resume": agent.resume, "accept_gap": agent.accept_gap}
     return {
         "status": status,
+        "metrics": figures,
         **app_rejected.answers(agent, journal),
         **{name: _of_one_sync(wish) for name, wish in wishes.items()},
     }

@@ -76,14 +76,31 @@ async def reload(setup: app.Setup) -> str:
     Raises:
         StateError: none is running.
     """
+    return await _running(
+        setup,
+        "reload",
+        "there is nothing to reload.",
+        "Start one with fuagent run; it reads the configuration then.",
+    )
+
+
+async def console(setup: app.Setup) -> str:
+    """The link of the running agent's console, with its token.
+
+    Raises:
+        FuagentError: none is running, or it does not listen.
+    """
+    return await _running(
+        setup, "console", "there is no console.", "Start one with fuagent run --listen 8103 (any free port)."
+    )
+
+
+async def _running(setup: app.Setup, command: str, otherwise: str, fix: str) -> str:
+    """What the running agent answers; without one, ``otherwise`` says what that means."""
     try:
-        return str(await control.call(setup.state_dir, "reload"))
+        return str(await control.call(setup.state_dir, command))
     except control.NotRunningError:
-        raise StateError(
-            "no agent is running; there is nothing to reload.",
-            where=str(setup.state_dir),
-            fix="Start one with fuagent run; it reads the configuration then.",
-        ) from None
+        raise StateError(f"no agent is running; {otherwise}", where=str(setup.state_dir), fix=fix) from None
 
 
 async def resume(setup: app.Setup, name: str) -> str:

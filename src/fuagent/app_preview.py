@@ -12,10 +12,11 @@ from fuagent import app
 from fuagent.app_commands import known
 from fuagent.contract import fit, payload
 from fuagent.engine.batcher import Batcher, SizeLimit
+from fuagent.engine.checking import Check, checks
 from fuagent.engine.settings import SyncSettings
 from fuagent.engine.sync import refuse_mix, spec_for
 from fuagent.interfaces import Previewing, Pusher
-from fuagent.model import Batch, EventSchema, Finding, Place, Request, Rows, Written
+from fuagent.model import Batch, Finding, Place, Request, Rows, TableSpec, Written
 
 _NOWHERE = Place("", 0)
 """Rows of a preview have no place in any log."""
@@ -48,7 +49,7 @@ async def preview(setup: app.Setup, name: str, most: int) -> Preview:
         for table in tables:
             spec = spec_for(settings, table, pusher)
             rows = await source.sample(spec, most)
-            _judge(made, table.label, spec.schema, rows)
+            _judge(made, spec, checks(settings, [spec]).get(table.label), rows)
             made.requests += _requests(settings, table.label, rows, pusher)
     finally:
         await source.close()
@@ -60,7 +61,8 @@ def _nothing(_finding: Finding) -> None:
     """What is worth a warning ``fuagent check`` tells."""
 
 
-def _judge(made: Preview, table: str, schema: EventSchema | None, rows: Sequence[Written]) -> None:
+def _judge(made: Preview, spec: TableSpec, check: Check | None, rows: Sequence[Written]) -> None:
+    table, schema = spec.table.label, spec.schema
     made.rows += len(rows)
     if not rows:
         made.notes.append(f"table {table} has no row to show")
@@ -71,7 +73,10 @@ def _judge(made: Preview, table: str, schema: EventSchema | None, rows: Sequence
         if row.refused:
             made.wrong.append(f"{where}: {row.refused}")
         elif schema is not None and row.event is not None:
-            made.wrong += [f"{where}: {said}" for said in fit.problems(schema, orjson.loads(row.event))]
+            # Only where every row is validated does the rest of what the schema says keep one from being sent.
+            complaint = check.complaint(row.event) if check else ""
+            said = [complaint] if complaint else fit.problems(schema, orjson.loads(row.event))
+            made.wrong += [f"{where}: {one}" for one in said]
 
 
 def _requests(settings: SyncSettings, table: str, rows: Sequence[Written], pusher: Pusher) -> Iterator[Request]:

@@ -42,6 +42,11 @@ class Reloader:
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def config(self) -> Config:
+        """What runs now."""
+        return self._config
+
     async def reload(self) -> str:
         """Read the file and restart the syncs that it changes; gives what was done in one sentence.
 

@@ -7,14 +7,16 @@ the commands share; those for a running agent and its journal stand in ``cli_ope
 
 from __future__ import annotations
 
+import resource
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Never
+from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
-from fuagent import cli_author, cli_conformance, cli_operate, cli_receive
+from fuagent import cli_author, cli_bundle, cli_conformance, cli_operate, cli_receive
 from fuagent.cli_frame import (
     EXIT_CODES,
     Commands,
@@ -33,6 +35,9 @@ from fuagent.errors import ConfigError
 from fuagent.model import Finding, Level
 from fuagent.version import __version__
 
+if TYPE_CHECKING:
+    from fuagent import app_console
+
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:<6} {meaning}" for code, meaning in EXIT_CODES)
 
 application = typer.Typer(
@@ -50,8 +55,19 @@ config_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=
 
 def main() -> Never:
     """The entry point of the script ``fuagent``."""
+    _leave_no_core()
     application(prog_name="fuagent")
     raise SystemExit  # typer has ended the process before
+
+
+def _leave_no_core() -> None:
+    """A core file would hold rows and credentials: there is none, and one made all the same has no memory of ours in it.
+
+    The second is for a ``core_pattern`` that is a program, which the limit may not bind (core(5)); children inherit both.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # not on Linux
+        Path("/proc/self/coredump_filter").write_text("0", encoding="ascii")
 
 
 def _version(wanted: bool) -> None:
@@ -150,7 +166,7 @@ def run(
         typer.Option(
             metavar="[HOST:]PORT",
             envvar="FUAGENT_LISTEN",
-            help="Serve /metrics, /healthz and /readyz there; a bare port means 127.0.0.1.",
+            help="Serve the console, /metrics, /healthz and /readyz there; a bare port means 127.0.0.1.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -166,23 +182,29 @@ def run(
     options = given(ctx, config, state_dir, debug)
     one_of("--log-format", log_format, logs.FORMS)
     one_of("--log-level", log_level, logs.LEVELS)
-    window = _window(listen) if listen else None
+    listening = _listening(listen) if listen else None
     logs.configure(log_format, log_level)
     setup = app.setup(options.config, options.state_dir)
     prints = any(pusher.driver == "stdout" for pusher in setup.config.pushers.values())
     live = log_format == "auto" and screen.can_be_live(rows_on_stdout=prints)
-    raise typer.Exit(wait(app.run(setup, once=once, watch=screen.watch if live else None, window=window)))
+    raise typer.Exit(wait(app.run(setup, once=once, watch=screen.watch if live else None, listening=listening)))
 
 
-def _window(text: str) -> Any:
-    """What opens the window that --listen asks for."""
-    from fuagent import listen
+def _listening(text: str) -> app_console.Listening:
+    """What --listen asks for."""
+    from fuagent import app_console, listen
 
     try:
         where = listen.address(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}.", param_hint="--listen") from None
-    return partial(listen.serve, where)
+    greet = _greet if sys.stderr.isatty() else None
+    return app_console.Listening(partial(listen.serve, where), where.loopback, greet)
+
+
+def _greet(link: str) -> None:
+    """The console's link, on a terminal alone: its token belongs into no log."""
+    typer.echo(f"console: {link}", err=True)
 
 
 @application.command()
@@ -238,6 +260,7 @@ def config_schema() -> None:
 
 
 cli_operate.add_to(application)
+cli_bundle.add_to(application)
 cli_author.add_to(application)
 cli_conformance.add_to(application)
 cli_receive.add_to(application)

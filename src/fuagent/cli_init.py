@@ -65,7 +65,9 @@ def write(path: Path, wanted: Wanted, *, force: bool) -> None:
     """
     if path.exists() and not force:
         _refuse(str(path), "the file exists.", "Choose another with --config, or replace it with --force.")
-    _one_of("--credential", wanted.credential, CREDENTIALS)
+    if wanted.credential not in CREDENTIALS:
+        message = f"one of {', '.join(CREDENTIALS)} belongs here, never the credential itself."
+        raise typer.BadParameter(message, param_hint="--credential")
     if not _VARIABLE.fullmatch(wanted.key_env):
         message = "the name of an environment variable belongs here, never the key itself."
         raise typer.BadParameter(message, param_hint="--key-env")
@@ -159,12 +161,6 @@ def _say_next(path: Path, unset: Sequence[str]) -> None:
         typer.echo("\nIt takes secrets from the environment. Set:")
         typer.echo("\n".join(f"  export {name}=..." for name in unset))
     typer.echo(f"\nThen:\n  {command} check\n  {command} run")
-
-
-def _one_of(option: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        message = f"{value!r} is not one of {', '.join(allowed)}."
-        raise typer.BadParameter(message, param_hint=option)
 
 
 def _refuse(where: str, what: str, fix: str) -> None:

@@ -26,7 +26,7 @@ source_commands = typer.Typer(
 
 def add_to(application: typer.Typer) -> None:
     """Make the commands part of the command line."""
-    for command in (status, snapshot, pause, resume, reload, accept_gap):
+    for command in (status, console, snapshot, pause, resume, reload, accept_gap):
         application.command()(command)
     application.add_typer(cli_rejected.commands, name="rejected")
     application.add_typer(source_commands, name="source")
@@ -56,6 +56,22 @@ def status(
         wait(screen.watch_status(partial(app_commands.status, setup)))
         return
     screen.show_status(wait(app_commands.status(setup)), as_json=json)
+
+
+def console(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Print the link of the running agent's console.
+
+    The agent must run with --listen. The link holds a token with which a browser may act; it is new at each start.
+    """
+    from fuagent import app, app_commands
+
+    options = given(ctx, config, state_dir, debug)
+    typer.echo(wait(app_commands.console(app.setup(options.config, options.state_dir, sends=False))))
 
 
 def snapshot(

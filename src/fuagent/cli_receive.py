@@ -105,6 +105,7 @@ def receive(
         where = listening.address(listen)
     except ValueError as error:
         raise typer.BadParameter(f"{listen!r}: {error}.", param_hint="--listen") from None
+    _unseen(ctx)
     options = {
         "api_key": _key(key_env, where),
         "schema": _schema(schema),
@@ -127,6 +128,10 @@ def _serve(database: str, where: Address, options: dict[str, Any], key_env: str)
         raise StopAgentError(
             f"{error}.", where=server.shown(engine.url), fix="Change the options or the schema."
         ) from None
+    except server.DBAPIError as error:
+        what = f"the database does not make the tables of the receiver: {server.clean(str(error.orig), 300)}"
+        fix = "Grant this user what it takes to make and change tables, and to read and write them."
+        raise StopAgentError(what, where=server.shown(engine.url), fix=fix) from None
     taken = server.bind(where.host, where.port)
     bound = type(where)(where.host, taken.getsockname()[1])
     wait(server.serve(application, taken, lambda: _say(bound, server.shown(engine.url), key_env)))
@@ -154,6 +159,20 @@ def _say(bound: Address, database: str, key_env: str) -> None:
             fix="Put a proxy with TLS in front of it and listen on 127.0.0.1, or keep the network closed.",
         )
     typer.echo(_LINES.format(origin=f"http://{bound}", key_env=key_env))
+
+
+def _unseen(ctx: typer.Context) -> None:
+    """Refuse a password that everybody on the machine can see in the list of processes."""
+    from urllib.parse import urlsplit
+
+    source = ctx.get_parameter_source("database")
+    try:
+        holds = bool(urlsplit(ctx.params["database"]).password)
+    except ValueError:
+        holds = False  # no URL: that is said by whoever opens it
+    if holds and source is not None and source.name == "COMMANDLINE":
+        message = "a password on a command line is seen by everybody on this machine: set FUAGENT_DATABASE instead."
+        raise typer.BadParameter(message, param_hint="--database")
 
 
 def _key(name: str, where: Address) -> str:

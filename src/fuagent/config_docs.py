@@ -193,6 +193,9 @@ def _driven(
         yield f"    endpoint: {_scalar(endpoint)}"
     if credential:
         yield f"    credential: {_inline(dict(credential))}"
+    for options in filter(None, keys.model_fields["driver_params"].examples or ()):
+        yield from _about(keys, "driver_params", "    ")
+        yield f"    # driver_params: {_inline(options)}"
 
 
 def _commented(keys: type[BaseModel], told: set[str]) -> Iterator[str]:

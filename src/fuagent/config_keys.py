@@ -344,7 +344,9 @@ class PusherKeys(Keys):
         None, description="How to prove who is sending.", examples=[{"key": "${SERVICE_KEY}"}]
     )
     driver_params: Params = Field(
-        {}, description="Options of the driver itself.", examples=[{"batch_endpoint": "/ingest-batch"}]
+        {},
+        description="Options of the driver itself, such as the path that takes the rows; {table} is the table's name.",
+        examples=[{"batch_endpoint": "/ingest/{table}"}],
     )
 
 

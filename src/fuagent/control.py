@@ -21,7 +21,9 @@ from fuagent.errors import FuagentError
 
 SOCKET = "control.sock"
 LINE = 1 << 20
-"""Longest request or answer, bytes."""
+"""Longest request, bytes."""
+ANSWER = 1 << 26
+"""Longest answer, bytes: what there is to tell of thousands of syncs."""
 PATIENCE = 30.0
 """Seconds a command waits for the agent's answer."""
 
@@ -64,7 +66,7 @@ async def call(directory: Path, command: str, **arguments: object) -> object:
     try:
         with _reachable(directory) as address:
             await asyncio.get_running_loop().sock_connect(link, address)
-        reader, writer = await asyncio.open_unix_connection(sock=link, limit=LINE)
+        reader, writer = await asyncio.open_unix_connection(sock=link, limit=ANSWER)
     except OSError as error:
         link.close()
         raise NotRunningError from error

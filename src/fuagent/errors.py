@@ -24,6 +24,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fuagent.model import Finding, Place
 
+MENDED_CREDENTIAL = (
+    "one in a file is then read again by itself, one in config.yaml with fuagent reload, "
+    "one in the environment when the agent starts again"
+)
+"""How a credential that was put right comes to be used."""
+
 
 class FuagentError(Exception):
     """Base of all errors fuagent raises on purpose.
@@ -85,7 +91,7 @@ class TryAgainError(FuagentError):
 
 
 class UnauthorisedError(TryAgainError):
-    """Credentials were refused; they are read again and tried slowly."""
+    """Credentials were refused; those in files are read again, and all are tried slowly."""
 
 
 class WrongAnswerError(TryAgainError):

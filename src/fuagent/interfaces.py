@@ -107,6 +107,8 @@ class PusherContext:
     base_dir: Path = Path()
     cache: Path = Path()
     warn: Callable[[Finding], None] = field(default=lambda _finding: None)
+    headers: Callable[[], Sequence[tuple[str, str]]] = field(default=lambda: ())
+    """What a pusher that speaks HTTP sends with the batch under way besides its own headers: which trace it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ class Source(Protocol):
         """The end of the log as it stands; its position may be given to ``stream`` as ``until``.
 
         ``place`` is where the sync stands, to count what lies behind it. May be called while
-        ``stream`` is running.
+        ``stream`` or a snapshot is running, and of a sync at rest right behind ``open``.
         """
         ...
 
@@ -432,6 +434,23 @@ class Previewing(Protocol):
 
     def preview(self, batch: Batch) -> Request:
         """The request ``push`` would send for this batch, with every secret covered. Called after ``open``; sends nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a pusher found its other side, for people: URLs without secrets. ``status`` None where it keeps no checkpoint."""
+
+    document: str
+    status: str | None
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """What a pusher may offer besides: to say where it found the other side's document and checkpoint."""
+
+    def whereabouts(self) -> Whereabouts:
+        """What ``open`` found; called after it."""
         ...
 
 

@@ -1,6 +1,7 @@
 """A small window into a running agent over HTTP: ``/metrics``, ``/healthz`` and ``/readyz``.
 
-It only tells, and only to GET and HEAD. Off by default. On the loopback address a
+It only tells, and only to GET and HEAD; a console at ``/console/`` is somebody else's, who
+has rules of its own. Off by default. On the loopback address a
 request must name a loopback host: a page in the browser of whoever sits here could
 otherwise read it under a name of its own that leads to 127.0.0.1 (DNS rebinding).
 Every connection serves one request and ends after some seconds whatever it does,
@@ -16,26 +17,22 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from fuagent import metrics
 from fuagent.engine.agent import Agent
+from fuagent.engine.progress import Progress
 from fuagent.errors import StopAgentError
+from fuagent.listen_door import GRACE, Door
 
-DEADLINE = 10.0
-"""Seconds a connection may live."""
-CONNECTIONS = 32
-"""Connections at one time; the next one is cut."""
-MEASURED_FOR = 2.0
-"""Seconds a look at how far each sync is behind may take; after that the page tells what was known before."""
 MEASURE_EVERY = 1.0
 """Seconds between two such looks, however often somebody asks: each is a question to a source."""
 LOOPBACK = "127.0.0.1"
+CONSOLE = "/console/"
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -51,6 +48,11 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reached(self) -> Address:
+        """Where a program on this machine finds it: an address that stands for all of them is none to go to."""
+        return Address({"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104 - told, not bound
 
     @property
     def loopback(self) -> bool:
@@ -74,16 +76,33 @@ def address(text: str) -> Address:
     return Address(bare or LOOPBACK, int(port))
 
 
+Stay = Callable[[web.BaseRequest, float], None]
+Room = Callable[[web.BaseRequest, Stay], Awaitable[web.StreamResponse]]
+"""Answers requests that are none of the window's own, and may let one stay for so many seconds."""
+
+
 @asynccontextmanager
-async def serve(where: Address, agent: Agent, journal: Callable[[], int]) -> AsyncIterator[None]:
-    """Answer for as long as the block runs; ``journal`` gives the journal's size.
+async def serve(
+    where: Address, agent: Agent, journal: Callable[[], int], console: Room | None = None
+) -> AsyncIterator[str]:
+    """Answer for as long as the block runs; gives the URL at which a program on this machine finds it.
+
+    Args:
+        where: The address to listen on.
+        agent: Whose figures there are to see.
+        journal: Gives the journal's size.
+        console: Answers everything at and below ``/console``.
 
     Raises:
         StopAgentError: the address cannot be listened on.
     """
     log = structlog.get_logger()
     window = Window(agent, journal, loopback=where.loopback)
-    door = _Door(window.answer, access_log=None, lingering_time=0)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return await window.answer(request, console, door.stay)
+
+    door = Door(answer)
     try:
         server = await asyncio.get_running_loop().create_server(door, where.host, where.port)
     except OSError as error:
@@ -93,18 +112,18 @@ async def serve(where: Address, agent: Agent, journal: Callable[[], int]) -> Asy
             fix="Choose another address or port, or end what holds it.",
         ) from None
     bound = Address(where.host, server.sockets[0].getsockname()[1])
-    log.info("listening", address=str(bound), pages=list(window.pages))
+    log.info("listening", address=str(bound), pages=[*window.pages, *([CONSOLE] if console else [])])
     if not where.loopback:
         log.warning(
-            "others can read the agent's metrics: they need no key and the connection is not encrypted",
+            "others can reach this address: the metrics need no key, and nothing is encrypted, the console's token included",
             address=str(bound),
             fix="Listen on 127.0.0.1, or let only the monitoring system reach this port.",
         )
     try:
-        yield
+        yield f"http://{bound.reached}"
     finally:
         server.close()
-        await door.shutdown(0)
+        await door.shutdown(GRACE)
         await server.wait_closed()
 
 
@@ -115,6 +134,7 @@ class Window:
         self._agent = agent
         self._loopback = loopback
         self._measured_at = -MEASURE_EVERY
+        self._measuring: asyncio.Task[list[Progress]] | None = None
         self._exhibit = metrics.Exhibit(lambda: agent.progress, journal, time.time)
         self.pages: dict[str, Callable[[], Awaitable[web.Response]]] = {
             "/metrics": self._metrics,
@@ -122,10 +142,12 @@ class Window:
             "/readyz": self._readiness,
         }
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, console: Room | None, stay: Stay) -> web.StreamResponse:
         """The host is looked at before anything else of the request."""
         if self._loopback and not _is_ours(request.headers.get("Host", "")):
             return _text(421, "this address answers to localhost alone")
+        if console and (request.path == "/" or request.path.startswith("/console")):
+            return await console(request, stay)
         page = self.pages.get(request.path)
         if page is None:
             return _text(404, "there are " + ", ".join(self.pages))
@@ -133,19 +155,17 @@ class Window:
             return _text(405, "GET or HEAD", Allow="GET, HEAD")
         return await page()
 
-    async def _measure(self) -> None:
-        now = time.monotonic()
-        if now - self._measured_at < MEASURE_EVERY:
-            return
-        self._measured_at = now
-        # The source that is asked may be the one that does not answer.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(MEASURED_FOR):
-                await self._agent.status()
-
     async def _metrics(self) -> web.Response:
-        await self._measure()
-        return _response(200, metrics.page(self._exhibit), _PROMETHEUS)
+        page = metrics.page(self._exhibit)
+        self._measure()
+        return _response(200, page, _PROMETHEUS)
+
+    def _measure(self) -> None:
+        """Ask the sources how far each sync is behind: with many of them that takes longer than a page may."""
+        now = time.monotonic()
+        if now - self._measured_at >= MEASURE_EVERY:
+            self._measured_at = now
+            self._measuring = asyncio.create_task(self._agent.status())
 
     async def _health(self) -> web.Response:
         return _text(200, "ok")
@@ -153,17 +173,6 @@ class Window:
     async def _readiness(self) -> web.Response:
         reasons = list(metrics.unready(self._agent.progress, time.time()))
         return _text(503 if reasons else 200, "\n".join(reasons) or "ok")
-
-
-class _Door(web.Server):
-    """Lets few connections in and none of them stay."""
-
-    def connection_made(self, connection: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(connection, transport)
-        if len(self.connections) > CONNECTIONS:
-            transport.abort()
-            return
-        asyncio.get_running_loop().call_later(DEADLINE, transport.abort)
 
 
 def _text(status: int, text: str, **headers: str) -> web.Response:

@@ -285,6 +285,8 @@ class Batch:
     """The table whose route it goes to; empty for a sync of one route."""
     is_snapshot_end: bool = False
     snapshot_sync_suggested: bool = False
+    index: int = 0
+    """The highest index in it; 0 where no event carries one. Not a part of the body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,11 @@ def _remarks(progress: Progress) -> Iterator[tuple[str, str]]:
     if progress.snapshot_allowed_in:
         yield "snapshot", f"asked for; it begins in {seconds(progress.snapshot_allowed_in)}"
     if progress.rejected:
-        yield "rejected", f"{number(progress.rejected)} rows the service refused are set aside"
+        rows = f"{number(progress.rejected)} {'row' if progress.rejected == 1 else 'rows'}"
+        yield (
+            "rejected",
+            f"{rows} that the service refused, set aside; fuagent rejected list {progress.name} names them",
+        )
     for text in progress.notices[-3:]:
         if not (progress.gap and progress.gap in text):
             yield "notice", text
@@ -353,10 +357,11 @@ def _about(report: Mapping[str, Any]) -> Text:
 
 
 def _status_row(word: str, one: Progress, now: float) -> tuple[Text | str, ...]:
+    since = one.snapshot_since or one.since  # trouble under a snapshot does not make it a new one
     return (
         Text(one.name, style="bold"),
         _state(word),
-        seconds(now - one.since) if one.since and now else "-",
+        seconds(now - since) if since and now else "-",
         number(one.rows),
         _behind(one) or "-",
         str(one.index or "-"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,14 @@ class Terminal:
         """Type ``text``."""
         os.write(self._main, text.encode())
 
+    def interrupt(self):
+        """Type Ctrl-C once the question is being waited for: a signal before that is heard with the next key only."""
+        end = time.monotonic() + PATIENCE
+        while self._state != "S":
+            assert time.monotonic() < end, self.seen
+            time.sleep(0.01)
+        self.say("\x03")
+
     def end(self):
         """Read to the end; gives the exit code."""
         while self._read():
@@ -62,6 +71,11 @@ class Terminal:
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
         os.close(self._main)
+
+    @property
+    def _state(self):
+        """What Linux says the process does: R runs, S sleeps."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2][0]
 
     def _read(self):
         if not select.select([self._main], [], [], PATIENCE)[0]:

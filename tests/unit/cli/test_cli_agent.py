@@ -6,9 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
+from contextlib import suppress
 
 import pytest
+
+from fuagent import control
+from harness import nursery
+from harness.agent import until
 
 CONFIG = """
 agent_id: agent-0123456789ab
@@ -36,71 +40,48 @@ def shop(tmp_path):
 
 
 @pytest.fixture
-def start(shop):
-    """Starts commands in the shop's directory; what still runs at the end is killed."""
-    started = []
-
-    def command(*arguments):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FUAGENT_")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fuagent", *arguments],
-            cwd=shop,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield command
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def environment(shop, monkeypatch):
+    """What the commands see: the shop's directory, and no variable of ours."""
+    monkeypatch.chdir(shop)
+    return {name: value for name, value in os.environ.items() if not name.startswith("FUAGENT_")}
 
 
 @pytest.fixture
-def call(start):
+async def start(shop, environment):
+    """Starts commands in the shop's directory; what still runs at the end is killed."""
+    started = []
+
+    async def command(*arguments):
+        with (shop / "said").open("wb") as said:
+            started.append(await nursery.begin(arguments, environment, said, said))
+        return started[-1]
+
+    yield command
+    for process in started:
+        process.kill()
+        await process.wait()
+
+
+@pytest.fixture
+def call(environment):
     """Runs one command to its end: exit code, output, errors."""
-
-    def command(*arguments):
-        process = start(*arguments)
-        out, err = process.communicate(timeout=PATIENCE)
-        return process.returncode, out, err
-
-    return command
+    return lambda *arguments: nursery.call(arguments, environment)
 
 
-def until(condition, what):
-    end = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < end, what()
-        time.sleep(0.05)
-    return value
-
-
-def caught_up(shop, call):
+async def caught_up(shop):
     """Wait until the running agent says so; gives its status of the sync."""
 
-    seen = []
+    async def there():
+        with suppress(control.NotRunningError, FileNotFoundError):
+            syncs = (await control.call(shop / ".fuagent", "status"))["syncs"]
+            return next((sync for sync in syncs if sync["state"] == "caught up"), None)
 
-    def there():
-        code, out, err = call("status", "--json")
-        seen[:] = [out, err]
-        if code:
-            return None
-        report = json.loads(out)
-        [sync] = report["syncs"]
-        return sync if report["running"] and sync["state"] == "caught up" else None
-
-    return until(there, lambda: f"caught up; the last status was {seen}")
+    return await until(there, "caught up")
 
 
-def test_run_once_prints_the_rows_and_logs_json(call):
+async def test_run_once_prints_the_rows_and_logs_json(call):
     """Rows go to standard output, JSON log lines to standard error, and it ends with 0."""
-    code, out, err = call("run", "--once")
+    code, out, err = await call("run", "--once")
 
     assert code == 0, err
     rows = [event["id"] for line in out.splitlines() for event in json.loads(line)["events"]]
@@ -110,63 +91,70 @@ def test_run_once_prints_the_rows_and_logs_json(call):
     assert any(line.get("state") == "snapshot" for line in lines)
 
 
-def test_log_options(call):
+async def test_log_options(call):
     """The form and the level of the log are chosen by options."""
-    assert "agent starts" in call("run", "--once", "--log-format", "console")[2]
-    assert call("run", "--once", "--log-level", "error")[2] == ""
+    assert "agent starts" in (await call("run", "--once", "--log-format", "console"))[2]
+    assert (await call("run", "--once", "--log-level", "error"))[2] == ""
 
 
-def test_check_of_a_sound_configuration(call):
+async def test_check_of_a_sound_configuration(call):
     """Nothing wrong: exit code 0, nothing printed that is an error, and nothing was made."""
-    code, out, _ = call("check", "--json")
+    code, out, _ = await call("check", "--json")
 
     assert code == 0
     assert "error" not in {finding["level"] for finding in json.loads(out)}
 
 
-def test_status_and_snapshot_of_a_running_agent(shop, start, call):
+async def test_status_and_snapshot_of_a_running_agent(shop, start, call):
     """A running agent tells its state and takes a snapshot on demand; a second one is refused."""
-    agent = start("run")
-    before = caught_up(shop, call)
+    agent = await start("run")
+    before = await caught_up(shop)
     assert before["rows"] == 3
 
-    code, out, _ = call("status")
+    code, out, _ = await call("status", "--json")
+    report = json.loads(out)
+    assert (code, report["running"], report["syncs"][0]["rows"]) == (0, True, 3)
+
+    code, out, _ = await call("status")
     assert code == 0
     assert "caught up" in out
 
-    code, out, _ = call("snapshot", "orders")
+    code, out, _ = await call("snapshot", "orders")
     assert code == 0
     assert "snapshot" in out
-    until(lambda: caught_up(shop, call)["rows"] == 6, lambda: "the rows did not come again")
 
-    code, _, err = call("run")
+    async def again():
+        return (await caught_up(shop))["rows"] == 6
+
+    await until(again, "the rows come again")
+
+    code, _, err = await call("run")
     assert code == 4
     assert err.startswith("error: ")
     assert "fix: " in err
 
     agent.send_signal(signal.SIGTERM)
-    agent.communicate(timeout=PATIENCE)
-    assert agent.returncode == 0
+    assert await agent.wait() == 0
 
-    code, out, _ = call("status")
+    code, out, _ = await call("status")
     assert code == 0
     assert "not running" in out
 
 
-def test_snapshot_without_an_agent_waits_for_it(call):
+async def test_snapshot_without_an_agent_waits_for_it(call):
     """Asked for while nothing runs, the snapshot is remembered and taken at the next start."""
-    call("run", "--once")
-    code, out, _ = call("snapshot", "orders")
+    await call("run", "--once")
+    code, out, _ = await call("snapshot", "orders")
 
     assert code == 0
     assert "when it starts" in out
-    _, out, _ = call("run", "--once")
+    _, out, _ = await call("run", "--once")
     assert [event["id"] for line in out.splitlines() for event in json.loads(line)["events"]] == [1, 2, 3]
 
 
-def test_source_remove(call, shop):
+async def test_source_remove(call, shop):
     """What fuagent put into the database is named and gone."""
-    call("run", "--once")
+    await call("run", "--once")
 
     def ours():
         with sqlite3.connect(shop / "shop.db") as database:
@@ -175,15 +163,15 @@ def test_source_remove(call, shop):
         return found
 
     assert ours()
-    code, out, err = call("source", "remove", "shop", "--yes")
+    code, out, err = await call("source", "remove", "shop", "--yes")
     assert code == 0, err
     assert out.strip()
     assert ours() == []
 
 
-def test_source_remove_asks_on_a_terminal(call, shop, terminal):
+async def test_source_remove_asks_on_a_terminal(call, shop, terminal):
     """A no leaves everything as it is."""
-    call("run", "--once")
+    await call("run", "--once")
     talk = terminal("source", "remove", "shop")
     talk.expect("[y/N]:")
     talk.say("n\n")
@@ -207,15 +195,15 @@ def test_run_on_a_terminal(shop, terminal):
     assert "Traceback" not in talk.seen
 
 
-def test_status_is_watched(shop, start, call, terminal):
+async def test_status_is_watched(shop, start, call, terminal):
     """--watch shows the agent come, work and go, and Ctrl-C ends the view alone, with 0."""
     view = terminal("status", "--watch")
     view.expect("nothing ran here yet")
-    agent = start("run")
+    agent = await start("run")
     view.expect("caught up")
     view.expect("3 rows sent")
     agent.send_signal(signal.SIGTERM)
-    agent.communicate(timeout=PATIENCE)
+    await agent.wait()
     view.expect("not running")
     view.say("\x03")
 
@@ -224,9 +212,9 @@ def test_status_is_watched(shop, start, call, terminal):
     assert "Ctrl-C ends this view, and nothing else" in view.seen
 
 
-def test_watching_ends_in_order_when_told_to(call, terminal):
+async def test_watching_ends_in_order_when_told_to(call, terminal):
     """SIGTERM ends it like Ctrl-C, and the cursor is there again."""
-    call("run", "--once")
+    await call("run", "--once")
     view = terminal("status", "--watch")
     view.expect("not running")
     view.process.send_signal(signal.SIGTERM)
@@ -264,13 +252,12 @@ def test_names_of_syncs_are_completed(shop, call):
     assert "rejected" in completed("rej")
 
 
-def test_a_second_signal_ends_it_at_once(shop, start, call):
+async def test_a_second_signal_ends_it_at_once(shop, start, call):
     """The exit code then says which signal it was."""
     (shop / "config.yaml").write_text(CONFIG.replace("tables: [orders]", "tables: [orders], drain: 1h"))
-    agent = start("run")
-    caught_up(shop, call)
+    agent = await start("run")
+    await caught_up(shop)
     agent.send_signal(signal.SIGTERM)
     agent.send_signal(signal.SIGINT)
-    agent.communicate(timeout=PATIENCE)
 
-    assert agent.returncode in (0, 130)  # it may have drained between the two
+    assert await agent.wait() in (0, 130)  # it may have drained between the two

@@ -40,6 +40,7 @@ def test_what_is_written_can_be_read(init, tmp_path):
     assert got.warnings == ()
 
 
+@pytest.mark.fault("S09")
 def test_only_the_owner_can_read_it(init, tmp_path):
     """Whatever the umask, nobody else reads the file, and no draft is left."""
     before = os.umask(0)
@@ -98,6 +99,7 @@ def test_a_variable_of_ones_own(init, tmp_path):
     assert "SERVICE_KEY" not in (tmp_path / "config.yaml").read_text()
 
 
+@pytest.mark.fault("S07")
 def test_a_key_in_place_of_its_variable_is_refused(init, tmp_path):
     """Whoever types the key itself is stopped, and the key is in no file and no message."""
     result = init(*ARGUMENTS, "--key-env", "sk-12345-abc")
@@ -245,7 +247,7 @@ def test_ctrl_c_at_a_question(tmp_path, terminal):
     """An interrupt writes nothing and leaves no trace on the screen."""
     talk = terminal("init")
     talk.expect("Source driver")
-    talk.say("\x03")
+    talk.interrupt()
     code = talk.end()
 
     assert code == cli_frame.INTERRUPTED

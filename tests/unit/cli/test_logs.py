@@ -85,6 +85,7 @@ def test_no_colour_where_none_is_wanted(monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.fault("S20")
 def test_nothing_leaves_its_line(form):
     """Line ends, escapes and marks that turn text around are gone, wherever they stand."""
     out = written(form)
@@ -140,6 +141,7 @@ def test_an_exception_is_one_line_without_its_text():
     assert "4711" not in line
 
 
+@pytest.mark.fault("S06")
 def test_debug_keeps_the_text_of_a_foreign_exception_to_itself():
     """What a library or a driver puts into its exceptions nobody knows, so debug shows it as little as any level."""
     out = written(level="debug")

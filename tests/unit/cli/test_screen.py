@@ -148,6 +148,7 @@ def test_board_of_a_stream():
     assert second.endswith("caught up     1 rows sent · 0/s · 5 kB behind")
 
 
+@pytest.mark.fault("F37")
 @pytest.mark.parametrize(
     ("kept", "room", "said"),
     [
@@ -162,6 +163,7 @@ def test_board_of_a_stream():
         ),
     ],
 )
+@pytest.mark.fault("F91")
 def test_board_tells_of_a_log_that_grows(kept, room, said):
     """Where the database keeps much, or soon keeps no more."""
     assert board([Progress("a", State.RETRYING, kept_bytes=kept, room_bytes=room)])[2:] == said
@@ -208,7 +210,7 @@ def test_board_tells_what_waits():
     assert board([sync])[2:] == [
         "    notice: the place was found by its number alone, without the journal",
         "    snapshot: asked for; it begins in 1 min 1 s",
-        "    rejected: 3 rows the service refused are set aside",
+        "    rejected: 3 rows that the service refused, set aside; fuagent rejected list a names them",
     ]
 
 
@@ -223,6 +225,7 @@ def test_board_with_more_syncs_than_lines():
     assert lines[-1] == "and 22 more"
 
 
+@pytest.mark.fault("S20")
 def test_board_is_not_led_astray_by_texts():
     """Markup and control characters in a message are shown or dropped, never obeyed."""
     sync = Progress("[red]a[/red]", State.RETRYING, problem="[bold]x[/]\x1b[2J\ny")
@@ -333,6 +336,14 @@ def test_status_is_a_table():
     assert lines[3].split() == ["x" * 150, "caught", "up", "10", "s", "5", "0", "10", "10"]
     assert lines[4].split() == ["new", "starting", "-", "0", "-", "-", "-"]
     assert len(lines) == 5
+
+
+@pytest.mark.fault("F105")
+def test_status_tells_how_long_a_snapshot_is_held():
+    """Trouble under it does not make it a new one."""
+    lines = status(Progress("a", State.SNAPSHOT, since=990, snapshot_since=880)).splitlines()
+
+    assert lines[3].split()[:5] == ["a", "snapshot", "2", "min", "0"]
 
 
 def test_status_has_a_block_for_each_sync_with_something_to_say():

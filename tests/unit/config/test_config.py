@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -247,6 +248,7 @@ def test_an_absent_agent_id_is_warned_about(read, right):
         (0o644, '"${KEY}"', False),
     ],
 )
+@pytest.mark.fault("S09")
 def test_a_written_out_secret_in_a_readable_file(tmp_path, right, lookup, mode, key, warned):
     """A secret in a file that others can read is warned about, a variable's name is not one."""
     path = tmp_path / "config.yaml"
@@ -289,10 +291,28 @@ def test_files_that_are_none(tmp_path, lookup):
     )
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file(tmp_path, right, lookup):
+@pytest.fixture
+def open_folder():
+    """A folder where everyone may read and write, unlike those above ``tmp_path``."""
+    with TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path
+
+
+@pytest.fixture
+def nobody():
+    """The test is not root, who could read everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+def test_an_unreadable_file(open_folder, nobody, right, lookup):
     """A file without permission is told as that."""
-    path = tmp_path / "config.yaml"
+    path = open_folder / "config.yaml"
     path.write_text(right)
     path.chmod(0)
 

@@ -1,8 +1,13 @@
 """Credentials: every way of giving one, every combination that makes no sense, and files that change."""
 
+import copy
+import dataclasses
+import json
 import os
 import pickle
+import traceback
 
+import orjson
 import pytest
 
 from fuagent.errors import TryAgainError
@@ -109,6 +114,7 @@ def test_a_client_certificate(credential, files):
     ],
 )
 @pytest.mark.parametrize(("key", "other"), [("key", ""), ("password", "      user: someone\n")])
+@pytest.mark.fault("S12")
 def test_values_that_yaml_would_change(mistakes, right, key, other, written, what):
     """A secret that any YAML reader takes for something else than its text has to be quoted."""
     section = f"\n      {key}: {written}\n{other}"
@@ -209,6 +215,7 @@ def test_credentials_that_make_no_sense(wrong, files, section, path, what, fix):
         ("{client_cert: pem}", "pem", "client_cert"),
     ],
 )
+@pytest.mark.fault("S09")
 def test_secret_files_that_others_can_read(credential, files, section, name, key, mode, warned):
     """A secret or private key readable by group or others works and is warned about."""
     (files / name).chmod(mode)
@@ -247,6 +254,7 @@ def test_files_are_read_afresh(credential, files):
     assert reader().key.reveal() == "back"
 
 
+@pytest.mark.fault("S05")
 def test_nothing_prints_a_secret(read, right):
     """Neither the config nor its parts show a secret, however they are printed, and none is pickled."""
     found = read(right.replace('"k3y-of-mine"', "k3y-of-mine, scopes: []"))
@@ -256,3 +264,37 @@ def test_nothing_prints_a_secret(read, right):
     )
     with pytest.raises(TypeError):
         pickle.dumps(found.pushers["service"].credential())
+
+
+@pytest.mark.fault("S05")
+@pytest.mark.parametrize(
+    "show",
+    [
+        repr,
+        str,
+        "{}".format,
+        "{!r:>40}".format,
+        "%s %(x)s".__mod__,
+        "%r".__mod__,
+        json.dumps,
+        orjson.dumps,
+        pickle.dumps,
+        copy.deepcopy,
+        vars,
+        list,
+        lambda secret: json.dumps({"key": secret}, default=str),
+        lambda secret: orjson.dumps(Credential(key=secret), default=str),
+        lambda secret: dataclasses.asdict(Credential(key=secret)),
+        lambda secret: "".join(traceback.format_exception(ValueError(secret, Credential(password=secret)))),
+    ],
+)
+def test_a_secret_shows_itself_to_nobody(show):
+    """Printed, formatted, dumped, copied or thrown: stars, or an error that does not hold it either."""
+    secret = Secret("k3y-of-mine")
+    try:
+        shown = show(secret)
+    except Exception as error:
+        shown = f"{error!r} {error}"
+
+    assert "k3y-of-mine" not in str(shown) + repr(shown)
+    assert secret.reveal() == "k3y-of-mine"

@@ -321,6 +321,7 @@ def changed(right: str, old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), TABLE, ids=[f"{new[:50]!r}" for _, new, _ in TABLE])
+@pytest.mark.fault("S18")
 def test_mistakes(mistakes, right, old, new, expected):
     """One mistake more: it is told with its line and path, what is wrong, and what to do."""
     where, what, fix = expected
@@ -364,6 +365,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("text", "line", "what"), UNREADABLE, ids=[repr(text[:30]) for text, _, _ in UNREADABLE])
+@pytest.mark.fault("S14")
 def test_texts_that_cannot_be_read(read, tmp_path, text, line, what):
     """Broken and hostile YAML ends in one finding with its line, never in another exception."""
     with pytest.raises(ConfigError) as caught:
@@ -381,6 +383,7 @@ def test_an_unquoted_variable_in_braces(mistakes, right):
     assert (where, fix) == ("10", 'Put "${NAME}" in quotes inside { } and [ ].')
 
 
+@pytest.mark.fault("S13")
 def test_aliases_cannot_grow(read):
     """Nine levels of nine aliases are a billion values; they are counted before they are made."""
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
@@ -392,6 +395,7 @@ def test_aliases_cannot_grow(read):
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.fault("S13", "S14")
 def test_aliases_cannot_deepen(read):
     """Depth counts through aliases too."""
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [[[[[*a{n - 1}]]]]]" for n in range(1, 12)]
@@ -401,6 +405,7 @@ def test_aliases_cannot_deepen(read):
     assert caught.value.findings[0].what == "nested deeper than 50 levels"
 
 
+@pytest.mark.fault("S13")
 def test_a_long_variable_cannot_be_repeated_without_end(mistakes, right):
     """A text of a megabyte may not become one of gigabytes."""
     found = mistakes(right.replace("[orders]", f'"{"${BIG}" * 1000}"'), BIG="x" * 100_000)
@@ -459,6 +464,7 @@ def test_very_long_names_are_not_compared(mistakes, right):
     assert mistakes(text)[-1][2].startswith("There are: aaa")
 
 
+@pytest.mark.fault("S06")
 def test_a_variables_value_is_never_shown(mistakes, right):
     """Even the words of a driver's own check are cleared of what came out of the environment."""
     text = changed(right, "+++", '    driver_params: {batch_endpoint: "${PLACE}"}')
@@ -498,6 +504,7 @@ SECRET = "sEcReT4711"
         f"{{user: a, password: {SECRET}}}\n    endpoint: https://me:{SECRET}@h/",
     ],
 )
+@pytest.mark.fault("S06")
 def test_no_finding_shows_a_secret(read, right, credential):
     """However a credential is broken, nothing that is told about it holds the secret."""
     with pytest.raises(ConfigError) as caught:

@@ -48,6 +48,19 @@ async def test_a_command_and_its_result(tmp_path):
     assert not (tmp_path / control.SOCKET).exists()
 
 
+async def test_an_answer_may_be_long(tmp_path):
+    """What there is to tell of many syncs is longer than any request."""
+    long = "x" * (2 * control.LINE)
+
+    async def tell(_arguments: dict[str, object]) -> object:
+        return long
+
+    async with control.serve(tmp_path, {"tell": tell}):
+        told = await control.call(tmp_path, "tell")
+
+    assert told == long
+
+
 async def test_a_failure_comes_back_whole(tmp_path):
     """What, where and fix are those of the agent."""
     async with control.serve(tmp_path, COMMANDS):

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import structlog
 
-from fuagent import listen
+from fuagent import listen, listen_door
 from fuagent.engine.agent import Agent
 from fuagent.errors import StopAgentError
 from fuagent.listen import Address
@@ -62,12 +62,50 @@ async def test_three_pages_and_nothing_else(window):
     assert await ask(port, "/") == (404, "there are /metrics, /healthz, /readyz\n")
 
 
+async def test_no_page_waits_for_a_database():
+    """A source that never answers is asked once, and the page comes all the same."""
+
+    class Stuck(Agent):
+        asked = 0
+
+        async def status(self):
+            self.asked += 1
+            await asyncio.Event().wait()
+
+    agent = Stuck([])
+    with structlog.testing.capture_logs() as lines:
+        async with listen.serve(Address("127.0.0.1", 0), agent, lambda: 1):
+            port = int(str(lines[0]["address"]).rpartition(":")[2])
+            told = [(await asyncio.wait_for(ask(port, "/metrics"), 30))[0] for _ in range(2)]
+
+    assert told == [200, 200]
+    assert agent.asked >= 1
+
+
+@pytest.mark.fault("S32")
 async def test_only_asking_is_possible(window):
     """HEAD is answered like GET without a body; everything else is refused."""
     port, _ = await window()
 
     assert await ask(port, "/healthz", "HEAD") == (200, "")
     assert {(await ask(port, "/metrics", method))[0] for method in ("POST", "PUT", "DELETE", "OPTIONS")} == {405}
+
+
+@pytest.mark.fault("S33")
+async def test_no_page_is_a_web_page(window):
+    """Whatever names stand in them: a browser takes each as plain text, whatever it looks like, and none is kept."""
+    port, _ = await window()
+    told = []
+    for path in ("/metrics", "/healthz", "/readyz", "/<script>alert(1)</script>"):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{port}{path}") as response,
+        ):
+            told.append((response.content_type, response.headers["X-Content-Type-Options"]))
+            assert response.headers["Cache-Control"] == "no-store"
+            assert "<script>" not in await response.text()
+
+    assert told == [("text/plain", "nosniff")] * 4
 
 
 # ------------------------------------------------------------ who asks
@@ -96,6 +134,7 @@ async def test_the_loopback_answers_to_its_own_names(host, window):
     ],
 )
 @pytest.mark.parametrize("path", ["/metrics", "/nowhere"])
+@pytest.mark.fault("S31")
 async def test_a_foreign_name_gets_nothing(host, path, window):
     """A page that reaches 127.0.0.1 under its own name learns not even which paths there are."""
     port, _ = await window()
@@ -106,6 +145,7 @@ async def test_a_foreign_name_gets_nothing(host, path, window):
     assert "fuagent_" not in text
 
 
+@pytest.mark.fault("S31")
 async def test_a_request_without_a_host_gets_nothing(window):
     """HTTP/1.0 needs no Host header, and gets no answer either."""
     port, _ = await window()
@@ -113,6 +153,7 @@ async def test_a_request_without_a_host_gets_nothing(window):
     assert (await raw(port, b"GET /metrics HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 421 ")
 
 
+@pytest.mark.fault("S30")
 async def test_another_address_answers_to_any_name_and_warns(window):
     """Whoever opens it to others names it as they like; the log says what that means."""
     port, lines = await window("0.0.0.0")
@@ -132,9 +173,10 @@ async def test_the_loopback_is_no_cause_for_a_warning(window):
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-A: "])
+@pytest.mark.fault("S34")
 async def test_a_connection_that_dawdles_ends(sent, window, monkeypatch):
     """Nothing, half a line or half a header: the connection is cut by its deadline."""
-    monkeypatch.setattr(listen, "DEADLINE", 0.05)
+    monkeypatch.setattr(listen_door, "DEADLINE", 0.05)
     port, _ = await window()
 
     assert b"200 OK" not in await asyncio.wait_for(raw(port, sent), 30)
@@ -151,9 +193,10 @@ async def test_a_connection_serves_one_request(window):
     assert b"Connection: close" in answer
 
 
+@pytest.mark.fault("S34")
 async def test_there_are_never_many_connections(window, monkeypatch):
     """The one beyond the cap is cut; when another has gone there is room again."""
-    monkeypatch.setattr(listen, "CONNECTIONS", 3)
+    monkeypatch.setattr(listen_door, "CONNECTIONS", 3)
     port, _ = await window()
     waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
     beyond = await raw(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -216,6 +259,7 @@ async def test_a_host_that_is_not_there_is_said():
         ("[::1]:8103", "::1", 8103, "[::1]:8103"),
     ],
 )
+@pytest.mark.fault("S30")
 def test_addresses(text, host, port, shown):
     """A bare port means this machine alone."""
     found = listen.address(text)
@@ -230,6 +274,14 @@ def test_what_is_no_address_is_refused(text):
     """Neither guessed at nor listened on."""
     with pytest.raises(ValueError, match=r"port|brackets"):
         listen.address(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1:1"), ("::", "[::1]:1"), ("db", "db:1"), ("::1", "[::1]:1")]
+)
+def test_where_a_program_here_finds_it(host, shown):
+    """An address that means all of the machine's is none to go to."""
+    assert str(Address(host, 1).reached) == shown
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def streaming(name: str = "orders") -> Progress:
     return progress
 
 
+@pytest.mark.fault("F37", "F91", "F105")
 def test_every_figure_of_a_sync_is_there():
     """What was counted is what is read, under the name of the sync."""
     progress = streaming()
@@ -44,6 +45,7 @@ def test_every_figure_of_a_sync_is_there():
     progress.behind_bytes, progress.behind_rows = 900, 9
     progress.kept_bytes, progress.room_bytes = 1000, 77
     progress.snapshot_rows, progress.snapshot_total, progress.last_sent = 4, 8, NOW - 1
+    progress.snapshot_since = NOW - 60
     progress.retry("timeout")
 
     found = figures(progress, now=NOW + 3)
@@ -64,6 +66,7 @@ def test_every_figure_of_a_sync_is_there():
         "left_out_rows_total": 5,
         "snapshot_rows": 4,
         "snapshot_expected_rows": 8,
+        "snapshot_held_seconds": 63,
         "attempt_duration_seconds_count": 0,
         "attempt_duration_seconds_sum": 0,
     }
