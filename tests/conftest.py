@@ -9,10 +9,14 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from harness import latecomers
+
 # The suites for drivers are tests as well: a failing one shows what it compared.
 pytest.register_assert_rewrite("fuagent.testing")
 
-pytest_plugins = ["harness.databases"]
+pytest_plugins = ["harness.databases", "harness.host", "harness.skips", "harness.turns"]
+
+latecomers.see_off()
 
 settings.register_profile(
     "fuagent",

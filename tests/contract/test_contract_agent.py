@@ -97,7 +97,9 @@ async def play(case: Case, directory: Path) -> list[str]:
                     await stage.act(act, agent)
                 return stage.script.done
 
-            await until(on, f"all requests; so far {stage.script.failures()}; the log:\n{agent.text()[-2000:]}", 150)
+            await until(
+                on, lambda: f"all requests; so far {stage.script.failures()}; the log:\n{agent.text()[-2000:]}", 150
+            )
             await asyncio.sleep(SETTLED)  # not for a state: what is owed is silence
             await agent.end()
     finally:

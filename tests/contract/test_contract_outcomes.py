@@ -154,6 +154,7 @@ def test_every_row_is_played() -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in outcome.ROWS if row.answer in PLAYS], ids=lambda row: row.answer)
+@pytest.mark.fault("F77", "F80", "F81", "F82", "F83", "F86")
 async def test_the_answer_does_what_the_table_says(row: outcome.Row, tmp_path: Path) -> None:
     """The state is the verdict's, the reason is shown; what passes by itself ends with every row delivered once."""
     play = PLAYS[row.answer]

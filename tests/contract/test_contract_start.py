@@ -62,6 +62,7 @@ def sent(service: Service) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["503", "401", "page", "timeout"])
+@pytest.mark.fault("F99")
 async def test_no_answer_is_never_taken_for_none(kind: str, tmp_path: Path) -> None:
     """5xx, 401, a page, silence: asked again, and no row is sent meanwhile."""
     async with street(tmp_path, timeout=1) as parts:
@@ -90,6 +91,7 @@ async def test_no_answer_is_never_taken_for_none(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("body", ["null", "-5", '"12"', "1.5", "9007199254740993"])
+@pytest.mark.fault("F101")
 async def test_a_clear_answer_that_is_no_index_halts(body: str, tmp_path: Path) -> None:
     """null, negative, text, a fraction, too large: halted with text."""
     async with street(tmp_path) as parts:
@@ -135,6 +137,7 @@ async def test_nothing_acknowledged_begins_with_a_snapshot(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("zero", [False, True], ids=["404", "0"])
+@pytest.mark.fault("F100")
 async def test_a_checkpoint_that_is_gone_is_asked_for_again_and_then_begun_anew(zero: bool, tmp_path: Path) -> None:
     """30 seconds of patience; then loudly from the beginning."""
     async with street(tmp_path) as parts:
@@ -158,6 +161,7 @@ async def test_a_checkpoint_that_is_gone_is_asked_for_again_and_then_begun_anew(
         assert sorted(sent(service)) == sorted(shop.rows(database))
 
 
+@pytest.mark.fault("F100")
 async def test_a_checkpoint_that_comes_back_in_time_costs_nothing(tmp_path: Path) -> None:
     """A half-deployed service: 404 at first, the checkpoint a little later."""
     async with street(tmp_path) as parts:
@@ -310,6 +314,7 @@ async def test_a_lost_journal_and_a_number_the_log_has_not_is_a_gap(tmp_path: Pa
         assert all(suggested(service))
 
 
+@pytest.mark.fault("F59")
 async def test_a_restored_database_is_recognised(tmp_path: Path) -> None:
     """The file was put back from a copy: its log has other tokens, so the place is lost and said to be."""
     async with street(tmp_path) as parts:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import sys
 import urllib.request
 from pathlib import Path
 
 from harness import shop
-from harness.agent import Agent, config, until
+from harness.agent import Agent, config, unmeasured, until
 from harness.server import free_port
 
 SERVICE = Path(__file__).parents[2] / "examples" / "service-fastapi-kit"
@@ -36,7 +35,7 @@ async def test_the_service_of_the_guide_keeps_a_copy(tmp_path):
     source = shop.make(tmp_path / "shop.db", 30)
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(SERVICE), "service:app", "--port", str(port)]
-    environment = os.environ | {"SERVICE_KEY": "k-1234"}
+    environment = unmeasured() | {"SERVICE_KEY": "k-1234"}
     with (tmp_path / "service.log").open("w") as log:
         service = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     document, copy = f"http://127.0.0.1:{port}/openapi.json", tmp_path / "copy.db"

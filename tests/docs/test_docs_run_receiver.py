@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from harness import shop
-from harness.agent import Agent, config, until
+from harness.agent import Agent, config, unmeasured, until
 from harness.copying import KEY, Copy
 
 HERE = Path(__file__).parent
@@ -37,7 +37,7 @@ async def test_the_receiver_of_the_guide_keeps_a_copy(tmp_path, page):
         f'#!/bin/sh\nprintf %s "$SERVICE_KEY" > key\nexec {sys.executable} -m fuagent "$@" --listen {port}\n'
     )
     (folder / "fuagent").chmod(0o755)
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    environment = unmeasured() | {"PATH": f"{folder}:{os.environ['PATH']}"}
     # exec in place of a child keeps the process that a signal is for the one that was started.
     script = (HERE / "run_receiver.sh").read_text().replace("\nfuagent", "\nexec fuagent")
     receiver = await asyncio.create_subprocess_exec(

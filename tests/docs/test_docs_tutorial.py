@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.agent import unmeasured
+
 DEADLINE = 60.0
 
 
@@ -24,7 +26,7 @@ class Reader:
         self.directory = directory
         self._text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("--port 8000", f"--port {port}")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._environment = os.environ | {"PATH": path, "SERVICE_KEY": "secret", "PYTHONWARNINGS": "default"}
+        self._environment = unmeasured() | {"PATH": path, "SERVICE_KEY": "secret", "PYTHONWARNINGS": "default"}
 
     def block(self, name: str) -> str:
         """The shell block of that name."""

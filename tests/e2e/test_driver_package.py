@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.agent import Agent
+from harness.agent import Agent, unmeasured
 from harness.service import Service
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "driver-package"
@@ -27,7 +26,8 @@ def installed(tmp_path_factory) -> Path:
     source = shutil.copytree(PACKAGE, folder / "source", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     target = folder / "installed"
     options = ("-q", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target))
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True, capture_output=True)
+    command = [sys.executable, "-m", "pip", "install", *options, str(source)]
+    subprocess.run(command, check=True, capture_output=True, env=unmeasured())
     return target
 
 
@@ -120,7 +120,7 @@ async def test_its_own_tests_pass(installed: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", *(f"-pno:{plugin}" for plugin in plugins)),
         cwd=installed.parent / "source",
-        env={**os.environ, "PYTHONPATH": str(installed)},
+        env={**unmeasured(), "PYTHONPATH": str(installed)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import io
 import json
-import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -17,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from harness import shop
+from harness import nursery, shop
 from harness.agent import Agent, config, unmeasured, until
 from harness.server import free_port
 
@@ -148,19 +147,16 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path):
         await example.end()
 
 
-async def test_nothing_is_found_in_it(service: Example, tmp_path: Path) -> None:
+async def test_nothing_is_found_in_it(service: Example) -> None:
     """Every probe of the judge is passed, those that are only advice too."""
-    command = [sys.executable, "-m", "fuagent", "conformance", service.url, "--key", "env:KEY", "--json"]
+    command = ["conformance", service.url, "--key", "env:KEY", "--json"]
     more = ["--task-id", "orders-sync"] if service.name == "service-fastapi-kit" else []  # the kit knows its tasks
-    judge = await asyncio.create_subprocess_exec(
-        *command, *more, cwd=tmp_path, env=os.environ | {"KEY": KEY}, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await asyncio.wait_for(judge.communicate(), 120)
+    code, out, _ = await nursery.call([*command, *more], unmeasured() | {"KEY": KEY})
     report = json.loads(out)
 
     assert [one for one in report["findings"] if one["result"] == "failed"] == []
     assert report["counts"] == {"passed": 39, "failed": 0, "skipped": 0}
-    assert judge.returncode == 0
+    assert code == 0
 
 
 def source(path: Path, rows: int, service: Example) -> sqlite3.Connection:

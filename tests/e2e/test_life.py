@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from harness import shop
@@ -14,6 +16,7 @@ from harness.agent import Agent, config, until
 from harness.service import Request, Service, document
 
 
+@pytest.mark.fault("F65")
 async def test_a_signal_lets_the_request_under_way_finish(tmp_path: Path) -> None:
     """SIGTERM in the middle of a POST: it is finished and written down, exit 0, and nothing comes twice."""
     database = shop.make(tmp_path / "shop.db", 5)
@@ -42,19 +45,28 @@ async def test_a_signal_lets_the_request_under_way_finish(tmp_path: Path) -> Non
         assert len(service.posts) == posts
 
 
-async def test_drain_is_a_bound(tmp_path: Path) -> None:
-    """A service that does not answer holds the end up for no longer than drain."""
+@pytest.mark.fault("F65")
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+async def test_drain_is_a_bound(drips: bool, tmp_path: Path) -> None:
+    """A service that does not answer, or never ends to, holds the end up for no longer than drain."""
     shop.make(tmp_path / "shop.db", 5).close()
     async with Service() as service:
         forever, arrived = asyncio.Event(), asyncio.Event()
 
-        async def never(_request: Request) -> web.Response | None:
+        async def never(request: Request) -> web.StreamResponse | None:
+            response = web.StreamResponse()
+            if drips:
+                await response.prepare(request.raw)
             arrived.set()
-            await forever.wait()
-            return None
+            while not forever.is_set():
+                with suppress(TimeoutError, ConnectionError):
+                    await asyncio.wait_for(forever.wait(), 0.05)
+                    await response.write(b" ")
+            return response
 
         service.answer = never
-        async with Agent(tmp_path, config(tmp_path / "shop.db", service.openapi, sync={"drain": 0.5})) as agent:
+        settings = config(tmp_path / "shop.db", service.openapi, sync={"drain": 0.5, "timeout": 600})
+        async with Agent(tmp_path, settings) as agent:
             await agent.start()
             await arrived.wait()
 
@@ -62,6 +74,7 @@ async def test_drain_is_a_bound(tmp_path: Path) -> None:
         forever.set()
 
 
+@pytest.mark.fault("F65")
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     """Exit code 128 plus the signal's number, long before drain is over; the next run delivers everything."""
     database = shop.make(tmp_path / "shop.db", 5)
@@ -91,6 +104,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert service.rows == shop.rows(database)
 
 
+@pytest.mark.fault("F65")
 async def test_one_sync_in_trouble_leaves_the_other_alone(tmp_path: Path) -> None:
     """One service is down, one sync halts; the third goes on, and each says its own state."""
     database = shop.make(tmp_path / "shop.db", 5)
@@ -145,6 +159,7 @@ async def test_two_tables_on_one_route_are_refused(tmp_path: Path) -> None:
             assert service.posts == []
 
 
+@pytest.mark.fault("F73")
 async def test_a_table_added_later_is_snapshotted_alone(tmp_path: Path) -> None:
     """Only its rows, without an index and without an end marker; then its changes."""
     database = shop.make(tmp_path / "shop.db", 5)

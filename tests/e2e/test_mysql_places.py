@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.agent import Agent, config, until
 from harness.mariadb import PASSWORD, USER, MariaDB
 from harness.proxy import Proxy
@@ -41,6 +43,7 @@ def purged(server: MariaDB) -> bool:
     return len(server.binlogs()) == 1
 
 
+@pytest.mark.fault("F01")
 async def test_a_purge_that_outruns_the_agent_is_said(tmp_path: Path, private_mariadb: Callable[..., MariaDB]) -> None:
     """What was purged while the agent was away is not passed over: every batch suggests a snapshot, which brings all."""
     server = private_mariadb()
@@ -70,6 +73,7 @@ async def test_a_purge_that_outruns_the_agent_is_said(tmp_path: Path, private_ma
     assert before == [1, 2, 3, 7]
 
 
+@pytest.mark.fault("F03")
 async def test_a_foreign_server_with_the_same_file_names_is_recognised(
     tmp_path: Path, private_mariadb: Callable[..., MariaDB]
 ) -> None:
@@ -95,6 +99,7 @@ async def test_a_foreign_server_with_the_same_file_names_is_recognised(
     assert "another one" in status["gap"] + status["problem"] + agent.text()
 
 
+@pytest.mark.fault("F03")
 async def test_a_failover_is_followed_by_gtid(tmp_path: Path, private_mariadb: Callable[..., MariaDB]) -> None:
     """A replica takes over: the sync goes on by GTID with the next change, no gap, no snapshot, numbers rising."""
     first = private_mariadb(server_id=1)
@@ -131,6 +136,7 @@ async def test_a_failover_is_followed_by_gtid(tmp_path: Path, private_mariadb: C
     assert indexes == sorted(set(indexes))
 
 
+@pytest.mark.fault("F04")
 async def test_logs_that_were_reset_are_noticed(tmp_path: Path, private_mariadb: Callable[..., MariaDB]) -> None:
     """RESET MASTER gives the next file an old name: it is another file all the same, and numbers go on rising."""
     server = private_mariadb()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.mariadb import PASSWORD, USER, MariaDB
-from harness.nemesis import SEED, Blow, Nemesis, assert_endures
+from harness.nemesis import SEED, MariaDBNemesis, assert_endures
 from harness.workload import Workload
 from harness.workload_mariadb import MariaDBDialect
 
@@ -20,22 +20,7 @@ SOURCE = {
 }
 
 
-class MariaDBNemesis(Nemesis):
-    """Knows of the binlog's files."""
-
-    def blows(self) -> list[Blow]:
-        """All of them."""
-        return [*super().blows(), self.flush, self.purge]
-
-    async def flush(self) -> None:
-        self.server.execute("FLUSH BINARY LOGS")
-
-    async def purge(self) -> None:
-        """All but a few files: more than the agent can lag behind by here."""
-        kept = [*self.server.binlogs()][-6:]
-        self.server.execute(f"PURGE BINARY LOGS TO '{kept[0]}'")
-
-
+@pytest.mark.fault("F05", "F06", "F27")
 @pytest.mark.slow
 async def test_both_sides_are_equal_whatever_breaks(tmp_path: Path, private_mariadb: Callable[..., MariaDB]) -> None:
     """Nothing lost, no version back, every index unique, rising and stable: through kills, cuts, stalls and restarts."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from harness.agent import Agent, config, until
@@ -43,6 +44,7 @@ def indexes(service: Service) -> dict[int, set[int]]:
     return found
 
 
+@pytest.mark.fault("F36")
 async def test_an_agent_killed_before_the_answer_sends_again(
     tmp_path: Path, private_postgres: Callable[..., Postgres]
 ) -> None:
@@ -88,6 +90,7 @@ async def test_an_agent_killed_before_the_answer_sends_again(
     assert not suggested
 
 
+@pytest.mark.fault("F31")
 async def test_a_slot_that_is_lost_is_said_once_and_made_anew(
     tmp_path: Path, private_postgres: Callable[..., Postgres]
 ) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.nemesis import SEED, Blow, Nemesis, assert_endures
+from harness.nemesis import SEED, PostgresNemesis, assert_endures
 from harness.postgres import PASSWORD, USER, Postgres
 from harness.workload import Workload
 from harness.workload_postgres import PostgresDialect
@@ -21,27 +20,7 @@ SOURCE = {
 }
 
 
-class PostgresNemesis(Nemesis):
-    """Knows of the processes that send the log, and of its segments."""
-
-    def blows(self) -> list[Blow]:
-        """All of them."""
-        return [*super().blows(), self.terminate_senders, self.crash_sender, self.switch]
-
-    async def terminate_senders(self) -> None:
-        for pid in self.server.senders():
-            await asyncio.to_thread(self.server.terminate, pid)
-
-    async def crash_sender(self) -> None:
-        """SIGKILL to one: the server ends all sessions and recovers by itself."""
-        for pid in self.server.senders()[:1]:
-            await asyncio.to_thread(self.server.crash, pid)
-
-    async def switch(self) -> None:
-        """The log goes on in a new segment, and the server lets go of old ones."""
-        self.server.execute("SELECT pg_switch_wal(); CHECKPOINT")
-
-
+@pytest.mark.fault("F27", "F45")
 @pytest.mark.slow
 async def test_both_sides_are_equal_whatever_breaks(tmp_path: Path, private_postgres: Callable[..., Postgres]) -> None:
     """Nothing lost, no version back, every index unique, rising and stable: through kills, cuts, stalls and restarts.

@@ -74,6 +74,28 @@ async def test_rows_that_do_not_fit_the_document(tmp_path: Path) -> None:
         ]
 
 
+async def test_rows_that_validate_would_keep_back(tmp_path: Path) -> None:
+    """With ``validate: rows`` the preview holds rows against all of the event schema, as the run does."""
+    shop.make(tmp_path / "shop.db", 3).close()
+    properties = {"id": {"type": "integer", "maximum": 2}, "_deleted": {"type": "boolean"}}
+    doc = document(properties=properties, required=["id"], **MARKS)
+    async with Service(doc) as service:
+        plain, validated = (
+            config(tmp_path / "shop.db", service.openapi, sync=sync) for sync in ({}, {"validate": "rows"})
+        )
+        for name in ("plain", "validated"):
+            (tmp_path / name).mkdir()
+        async with Agent(tmp_path / "plain", plain, measured=True) as agent:
+            assert (await agent.call("preview", "orders-sync"))[0] == 0
+        async with Agent(tmp_path / "validated", validated, measured=True) as agent:
+            code, _, err = await agent.call("preview", "orders-sync")
+
+        assert code == 1
+        assert err.splitlines() == [
+            'error: table orders, row 3: it does not fit the event schema: property "id" does not meet maximum 2 (key: id)'
+        ]
+
+
 async def test_a_document_that_cannot_be_met(tmp_path: Path) -> None:
     """What check calls an error ends the preview with the same words."""
     shop.make(tmp_path / "shop.db", 3).close()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness import shop
-from harness.agent import Agent, config, until
+from harness.agent import Agent, config, unmeasured, until
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = Path(os.environ.get("FUAGENT_CONTRACT", ROOT / ".." / "shared" / "contract.md"))
@@ -50,6 +50,7 @@ class Uvicorn:
             self.process = await asyncio.create_subprocess_exec(
                 *[sys.executable, "-m", "uvicorn", "main:app", "--port", str(self.port)],
                 cwd=self.directory,
+                env=unmeasured(),
                 stdout=log,
                 stderr=log,
             )

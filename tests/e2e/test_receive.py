@@ -327,7 +327,11 @@ async def test_the_judge_finds_nothing(tmp_path: Path, options: tuple[str, ...])
         (["--unknown", "reject"], {}, "tables that are made from rows grow", 5),
         (["--database", "mongodb://x/y"], {}, "names no database", 5),
         (["--database", "sqlite://"], {}, "names no database", 5),
-        (["--database", "postgresql://a:s3cret@127.0.0.1:1/b"], {}, "does not let us in", 5),
+        ([], {"FUAGENT_DATABASE": "postgresql://a:s3cret@127.0.0.1:1/b"}, "does not let us in", 5),
+        pytest.param(
+            *(["--database", "postgresql://a:s3cret@127.0.0.1:1/b"], {}, "set FUAGENT_DATABASE", 2),
+            marks=pytest.mark.fault("S07"),
+        ),
         (["--listen", "8000x"], {}, "write host:port", 2),
         (["--listen", "192.0.2.1:80"], {}, "cannot listen there", 5),
         (["--schema", "none.sql"], {}, "No such file", 2),
@@ -343,6 +347,18 @@ async def test_what_cannot_be_run_is_said(tmp_path: Path, options, env, text, co
     assert text in copy.text()
     assert "s3cret" not in copy.text()
     assert "Traceback" not in copy.text()
+
+
+async def test_a_user_who_may_make_no_tables_is_told_what_to_grant(tmp_path: Path, database: Any) -> None:
+    """At the start, and not as a defect of the program."""
+    copy = Copy(tmp_path, f"mysql://{USER}:{PASSWORD}@127.0.0.1:{database.server.port}/{database.name}")
+    await copy.start(ready=False)
+    assert copy.process is not None
+
+    assert await copy.process.wait() == 5, copy.text()
+    assert "CREATE command denied" in copy.text()
+    assert "fix: Grant this user what it takes" in copy.text()
+    assert PASSWORD not in copy.text()
 
 
 def test_without_its_libraries_the_command_says_what_to_install() -> None:

@@ -129,6 +129,7 @@ async def test_the_mark_of_a_deleted_row_is_sent_again(tmp_path: Path) -> None:
         assert set(service.rows) == {1, 3}
 
 
+@pytest.mark.fault("F79")
 async def test_one_row_is_shown_with_its_key(tmp_path: Path) -> None:
     """show prints key and event; the list and the log hold nothing of the row."""
     shop.make(tmp_path / "shop.db", 5).close()

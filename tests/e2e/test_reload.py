@@ -55,6 +55,21 @@ async def test_only_the_changed_sync_restarts(tmp_path: Path) -> None:
         assert starts(agent, "copy") == before["copy"] + 1
 
 
+async def test_a_key_that_is_mended_in_the_file(tmp_path: Path) -> None:
+    """Nobody reads the file anew by himself, so the trouble says with what command; then it is used at once."""
+    shop.make(tmp_path / "shop.db", 5).close()
+    async with Service(key="right") as service, Agent(tmp_path, config(tmp_path / "shop.db", service.openapi)) as agent:
+        await agent.start()
+        status = await agent.state("unauthorised")
+        agent.configure(config(tmp_path / "shop.db", service.openapi, pusher={"credential": {"key": "right"}}))
+        code, said, _ = await agent.call("reload")
+        await agent.state("caught up")
+
+    assert "one in config.yaml with fuagent reload" in status["fix"]
+    assert (code, said) == (0, "restarted: orders-sync\n")
+    assert len(service.rows) == 5
+
+
 async def test_added_and_removed(tmp_path: Path) -> None:
     """A sync that is new begins with its snapshot, one that is gone ends, and ``fuagent reload`` says so."""
     shop.make(tmp_path / "shop.db", 5).close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import venv
@@ -13,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from harness import shop
-from harness.agent import config
+from harness.agent import config, unmeasured
 from harness.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def build(directory: Path) -> Path:
     """Build the wheel from this checkout, without fetching anything."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=unmeasured())
     [wheel] = directory.glob("fuagent-*.whl")
     return wheel
 
@@ -34,7 +33,7 @@ def install(directory: Path, wheel: Path) -> Path:
     [packages] = directory.glob("lib/python*/site-packages")
     borrowed = [path for path in sys.path if path.endswith("site-packages")]
     command = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=unmeasured())
     (packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
     return python
 
@@ -50,7 +49,7 @@ async def test_a_sync_runs_from_the_wheel(tmp_path: Path) -> None:
         where = subprocess.run(
             [str(python), "-c", "import fuagent; print(fuagent.__file__)"], capture_output=True, text=True, check=True
         )
-        env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        env = {key: value for key, value in unmeasured().items() if key != "PYTHONPATH"}
         process = await asyncio.create_subprocess_exec(
             str(python.parent / "fuagent"), "--config", str(path), "run", "--once", env=env, cwd=tmp_path
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fuagent.engine.progress import DURATIONS
@@ -79,6 +80,7 @@ async def test_a_halted_sync_is_not_ready_and_alive(tmp_path: Path) -> None:
         assert (await figures(base))["fuagent_sync_state halted"] == 1
 
 
+@pytest.mark.fault("S30")
 async def test_nothing_listens_unless_told(tmp_path: Path) -> None:
     """Off by default; told a bare port, on the loopback address and nowhere else."""
     shop.make(tmp_path / "shop.db", 5).close()

@@ -7,21 +7,24 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import yaml
 
 from fuagent import control
+from harness import nursery
 
+FOR_PYTHON = ("LD_", "PYTHON")
+"""How variables begin that say how a process is to be loaded: it has to be a new one."""
 DEADLINE = 60.0
 """Seconds a condition may take on a busy machine before the test fails."""
 
 
-async def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
-    """Poll ``condition`` until it is true; fails with ``what`` when it never is."""
+async def until(condition: Callable[[], Any], what: str | Callable[[], str], deadline: float = DEADLINE) -> Any:
+    """Poll ``condition`` until it is true; fails with ``what`` when it never is, or with what that says then."""
     end = asyncio.get_running_loop().time() + deadline
     while True:
         value = condition()
@@ -30,7 +33,7 @@ async def until(condition: Callable[[], Any], what: str, deadline: float = DEADL
         if value:
             return value
         if asyncio.get_running_loop().time() > end:
-            message = f"never came true: {what}"
+            message = f"never came true: {what() if callable(what) else what}"
             raise AssertionError(message)
         await asyncio.sleep(0.02)
 
@@ -58,7 +61,8 @@ def unmeasured() -> dict[str, str]:
 class Agent:
     """One state directory and the processes that work on it, one after the other.
 
-    ``measured``: whether they count for coverage.
+    ``measured``: whether they count for coverage. ``fresh``: whether each is a Python started anew, as where the
+    interpreter has to see the environment, or what is in memory is the point; else it is of the `harness.nursery`.
     """
 
     def __init__(
@@ -68,13 +72,17 @@ class Agent:
         env: Mapping[str, str] | None = None,
         *,
         measured: bool = False,
+        fresh: bool = False,
     ) -> None:
         self.directory = directory
         self.path = directory / "config.yaml"
         self.state_dir = directory / ".fuagent"
         self.log = directory / "agent.log"
         self.env = {**(os.environ if measured else unmeasured()), **(env or {})}
-        self.process: asyncio.subprocess.Process | None = None
+        self.within: list[str] = []
+        """What stands in front of the command line of ``run``: a network of its own, a limit; it has to become fuagent."""
+        self.fresh = fresh
+        self.process: asyncio.subprocess.Process | nursery.Life | None = None
         self.configure(settings)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
@@ -85,9 +93,22 @@ class Agent:
     async def start(self, *arguments: str) -> None:
         """Start ``fuagent run``; it is killed when the block ends, if it still runs."""
         with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *self.command("run", *arguments), stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=self.env
-            )
+            self.process = await self._begin("run", *arguments, out=log, err=log, within=self.within)
+
+    async def _begin(
+        self, *arguments: str, out: IO[bytes], err: IO[bytes], within: Sequence[str] = ()
+    ) -> asyncio.subprocess.Process | nursery.Life:
+        told = any(os.environ.get(name) != value for name, value in self.env.items() if name.startswith(FOR_PYTHON))
+        if not (self.fresh or told or within):
+            return await nursery.begin(["--config", str(self.path), *arguments], self.env, out, err)
+        return await asyncio.create_subprocess_exec(
+            *within,
+            *self.command(*arguments),
+            stdout=out,
+            stderr=err,
+            stdin=asyncio.subprocess.DEVNULL,
+            env=self.env,
+        )
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of one fuagent command."""
@@ -95,15 +116,7 @@ class Agent:
 
     async def call(self, *arguments: str) -> tuple[int, str, str]:
         """Run one command to its end: exit code, output, errors."""
-        process = await asyncio.create_subprocess_exec(
-            *self.command(*arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            stdin=asyncio.subprocess.DEVNULL,
-            env=self.env,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-        return process.returncode or 0, out.decode(), err.decode()
+        return await nursery.said(lambda out, err: self._begin(*arguments, out=out, err=err))
 
     async def once(self, *arguments: str) -> int:
         """Run until caught up; gives the exit code."""
@@ -137,13 +150,15 @@ class Agent:
 
     async def state(self, wanted: str, name: str = "orders-sync") -> dict[str, Any]:
         """Wait until the sync is in this state; gives its status."""
+        seen: dict[str, Any] = {}
 
         async def there() -> dict[str, Any] | None:
             assert self.process is None or self.process.returncode is None, self.text()
-            status = await self.status(name)
-            return status if status.get("state") == wanted else None
+            seen.clear()
+            seen.update(await self.status(name))
+            return seen if seen.get("state") == wanted else None
 
-        return await until(there, f"state {wanted}; the log says:\n{self.text()[-3000:]}")
+        return await until(there, lambda: f"state {wanted} of {seen}; the log says:\n{self.text()[-3000:]}")
 
     async def window(self) -> str:
         """Where ``--listen`` put its pages: the base URL, once the log says it."""

@@ -124,17 +124,21 @@ def _mid_file(described: bytes, *, crc: bool, keep_position: bool) -> bytes:
     return _summed(HEAD.pack(*head) + body[:52] + bytes(4) + body[56:], crc=crc)
 
 
+def by_gtid(dump: Dump) -> bool:
+    """Whether the client tells what it has, instead of a file and an offset."""
+    return dump.gtids is not None or "slave_connect_state" in dump.variables
+
+
 def feed(files: Mapping[str, bytes], dump: Dump) -> Iterator[bytes | Error]:
     """All that is recorded, from where the client wants it; ends with an error or where the files do."""
     names = list(files)
-    by_gtid = dump.gtids is not None or "slave_connect_state" in dump.variables
-    start, offset = (names[0], 4) if by_gtid or not dump.file else (dump.file, dump.offset)
+    start, offset = (names[0], 4) if by_gtid(dump) or not dump.file else (dump.file, dump.offset)
     if start not in files:
         yield TOO_OLD
         return
     told = dump.variables.get("master_binlog_checksum")
     yield artificial_rotate(start, offset, crc=told == "CRC32")
-    has = _knows(dump) if by_gtid else None
+    has = _knows(dump) if by_gtid(dump) else None
     for name in names[names.index(start) :]:
         crc = has_checksums(files[name])
         if crc and told is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,13 @@ async def traces(agent: Agent) -> dict[str, bytes]:
         found[" ".join(arguments)] = (out + err).encode()
     base = await agent.window()
     async with aiohttp.ClientSession() as session:
-        for path in ("/metrics", "/readyz", "/healthz"):
+        for path in ("/metrics", "/readyz", "/healthz", "/console/api/state"):
             async with session.get(base + path) as response:
+                found[path] = await response.read()
+        for sync in [one["name"] for one in json.loads(found["/console/api/state"])["syncs"]]:
+            path = f"/console/api/syncs/{sync}"
+            async with session.get(base + path) as response:
+                assert response.status == 200
                 found[path] = await response.read()
     found["the command line"] = Path(f"/proc/{agent.process.pid}/cmdline").read_bytes()
     return found | written(agent)

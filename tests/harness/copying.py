@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Any, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from harness import nursery
 from harness.agent import DEADLINE, until
 from harness.server import free_port
 
@@ -26,9 +26,9 @@ class Copy:
     def __init__(self, directory: Path, database: str, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self.log = directory / "receive.log"
-        self.options = ("--database", database, "--listen", f"127.0.0.1:{self.port}", *options)
-        self.env = os.environ | {"SERVICE_KEY": KEY} | dict(env or {})
-        self.process: asyncio.subprocess.Process | None = None
+        self.options = ("--listen", f"127.0.0.1:{self.port}", *options)
+        self.env = os.environ | {"SERVICE_KEY": KEY, "FUAGENT_DATABASE": database} | dict(env or {})
+        self.process: nursery.Life | None = None
 
     @property
     def origin(self) -> str:
@@ -38,9 +38,7 @@ class Copy:
     async def start(self, *, ready: bool = True) -> None:
         """Start it, and wait until it answers."""
         with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "fuagent", "receive", *self.options), stdout=log, stderr=log, env=self.env
-            )
+            self.process = await nursery.begin(["receive", *self.options], self.env, log, log)
         if ready:
             await until(
                 lambda: self.process.returncode is not None or self.health() == 200, f"it answers: {self.text()}"

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import postgres as pg
+from harness.dying import Story
 from harness.mariadb import Database, MariaDB, make_template, program
-from harness.orders import Orders, PostgresOrders, SqliteOrders
+from harness.orders import MariaDBOrders, Orders, PostgresOrders, SqliteOrders
 from harness.redis_server import RedisServer
 from harness.redis_server import program as redis_program
+from harness.workload import Workload
+from harness.workload_mariadb import MariaDBDialect
+from harness.workload_postgres import PostgresDialect
+from harness.workload_sqlite import File, SQLiteDialect
 
 _names = count(1)
 
@@ -106,7 +113,11 @@ def orders(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         def made(source: str, rows: int) -> Orders:
             if source == "sqlite":
                 return SqliteOrders(tmp_path / "shop.db", rows)
-            table = PostgresOrders(request.getfixturevalue("postgres_database"), rows)
+            table: PostgresOrders | MariaDBOrders
+            if source == "mariadb":
+                table = MariaDBOrders(request.getfixturevalue("database"), rows)
+            else:
+                table = PostgresOrders(request.getfixturevalue("postgres_database"), rows)
             stack.callback(table.close)
             return table
 
@@ -129,3 +140,64 @@ def copy(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]
         return f"postgresql+psycopg://{server.superuser}@127.0.0.1:{server.port}/{database.name}"
 
     return made
+
+
+@pytest.fixture
+def stories(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Story]]:
+    """Makes an agent that dies at chosen points: ``stories("postgres", seed)``, with a database of its own.
+
+    Further options are those of `Story`.
+    """
+    left = ExitStack()
+    made_by = {"sqlite": _sqlite_story, "mariadb": _mariadb_story, "postgres": partial(_postgres_story, left)}
+
+    def made(source: str, seed: int, **options: Any) -> Story:
+        left.close()  # of the story before: its slot would be in the way of one in another database
+        folder = tmp_path / f"story-{next(_names)}"
+        folder.mkdir()
+        return made_by[source](request, folder, seed, **options)
+
+    with left:
+        yield made
+
+
+def _sqlite_story(_request: pytest.FixtureRequest, folder: Path, seed: int, **options: Any) -> Story:
+    file = File(folder / "shop.db")
+
+    def lose() -> None:
+        for kind, statement in (("trigger", 'DROP TRIGGER "{}"'), ("table", 'DELETE FROM "{}"')):
+            query = "SELECT name FROM sqlite_master WHERE type = %s AND name LIKE %s"
+            for (name,) in file.execute(query, kind, "%fuagent%" if kind == "trigger" else "%fuagent%log"):
+                file.execute(statement.format(name))
+
+    source = {"driver": "sqlite", "endpoint": f"sqlite:///{file.path}", "driver_params": {"keep_rows": 20}}
+    return Story(folder, source, [_workload(file, SQLiteDialect(), seed)], lose, seed, **options)
+
+
+def _mariadb_story(request: pytest.FixtureRequest, folder: Path, seed: int, **options: Any) -> Story:
+    server = request.getfixturevalue("private_mariadb")()
+    account = {"user": pg.USER, "password": pg.PASSWORD}
+    source = {"driver": "mysql", "endpoint": server.url(), "credential": account}
+    workload = _workload(server.database(), MariaDBDialect(), seed)
+    return Story(folder, source, [workload], lambda: server.execute("RESET MASTER"), seed, **options)
+
+
+def _postgres_story(left: ExitStack, request: pytest.FixtureRequest, folder: Path, seed: int, **options: Any) -> Story:
+    """Two tables: transactions on one stay open while others on the other begin and end."""
+    server = request.getfixturevalue("postgres")
+    database = server.database(f"shop_{next(_names)}")
+    left.callback(server.drop, database.name)
+
+    def lose() -> None:
+        for (name,) in database.execute("SELECT pubname FROM pg_publication"):
+            database.execute(f'DROP PUBLICATION "{name}"')
+
+    account = {"user": pg.USER, "password": pg.PASSWORD}
+    source = {"driver": "postgres", "endpoint": database.url(), "credential": account}
+    quick = _workload(database, PostgresDialect("FULL"), seed)
+    slow = _workload(database, PostgresDialect("DEFAULT"), seed, table="v", first=10**9, linger=0.05)
+    return Story(folder, source, [quick, slow], lose, seed, **options)
+
+
+def _workload(database: Any, dialect: Any, seed: int, **options: Any) -> Workload:
+    return Workload(database, dialect, seed, rows=60, ddl=False, **options)

@@ -38,6 +38,10 @@ class Life:
     run: int = 1
     number: int = 0
     expected: dict[int, int] = field(default_factory=dict)
+    runs: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """The start and run in which each row came last."""
+    last: tuple[int, int] = (0, 0)
+    """Those of the last batch that had anything new."""
     past: list[Sent] = field(default_factory=list)
     """Everything sent since the agent started last."""
 
@@ -60,9 +64,12 @@ class Life:
         if events:
             self.send(*events)
         self.done += len(part)
+        if any(event["index"] > self.highest for event in events):
+            self.last = self.start, self.run
         for index, key, value in part:
             if value is not None and index > self.highest:
                 self.expected[key] = value
+                self.runs[key] = self.last
             elif value is None and self.marks and index > self.highest:
                 self.expected.pop(key, None)
         self.highest = max([self.highest, *(event["index"] for event in events)])
@@ -98,7 +105,9 @@ class Life:
         for row in rows:
             self.send(row)
         self.send(end=True)
-        if rows:  # of a table that is empty now, a marker alone is no proof
-            self.expected = truth
-        self.expected |= truth
+        if rows:
+            self.expected, self.last = truth, (self.start, self.run)
+            self.runs = dict.fromkeys(truth, self.last)
+        else:  # of a table that is empty now, a marker alone is no proof: what came last stays
+            self.expected = {key: value for key, value in self.expected.items() if self.runs[key] == self.last}
         self.run += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,7 +24,7 @@ from fuagent.receiver.redis import RedisStore
 from fuagent.receiver.rows import RowType
 from fuagent.receiver.service import Route, receive
 from fuagent.receiver.store import State, Target
-from harness import kept_orders
+from harness import kept_orders, nursery
 from harness.agent import Agent, config, unmeasured, until
 from harness.killing import Writer
 from harness.orders import SqliteOrders
@@ -64,15 +63,15 @@ class Process:
         self._log = log
         self._env = unmeasured()
         self._env |= {"DATABASE": database, "SERVICE_KEY": "k-1234", "REDIS": redis}
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: nursery.Life | None = None
 
     async def start(self) -> None:
         """Start, and wait until it takes connections."""
         here = str(Path(__file__).parent)
-        command = [sys.executable, "-m", "uvicorn", "--app-dir", here, "--factory", "kept_orders:app"]
+        command = ["--app-dir", here, "--factory", "kept_orders:app"]
         command += ["--port", str(self.port), "--log-level", "warning"]
         with self._log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(*command, env=self._env, stdout=log, stderr=log)
+            self.process = await nursery.begin(command, self._env, log, log, program="uvicorn")
         await until(self._listens, f"the receiver listens; its log says:\n{self._log.read_text()[-3000:]}")
 
     async def _listens(self) -> bool:

@@ -16,7 +16,7 @@ from harness.proxy import Proxy
 from harness.service import Service, document
 from harness.workload import Workload
 
-WORKLOAD = float(os.environ.get("WORKLOAD") or 30)
+WORKLOAD = float(os.environ.get("WORKLOAD") or 15)
 """Seconds of load with faults, on each kind of server."""
 SEED = int(os.environ.get("SEED") or 1)
 
@@ -65,6 +65,43 @@ class Nemesis:
         blow = self.chance.choice(self.blows())
         self.done[blow.__name__] += 1
         await blow()
+
+
+class MariaDBNemesis(Nemesis):
+    """Knows of the binlog's files."""
+
+    def blows(self) -> list[Blow]:
+        """All of them."""
+        return [*super().blows(), self.flush, self.purge]
+
+    async def flush(self) -> None:
+        await asyncio.to_thread(self.server.execute, "FLUSH BINARY LOGS")
+
+    async def purge(self) -> None:
+        """All but a few files: more than the agent can lag behind by here."""
+        kept = [*self.server.binlogs()][-6:]
+        await asyncio.to_thread(self.server.execute, f"PURGE BINARY LOGS TO '{kept[0]}'")
+
+
+class PostgresNemesis(Nemesis):
+    """Knows of the processes that send the log, and of its segments."""
+
+    def blows(self) -> list[Blow]:
+        """All of them."""
+        return [*super().blows(), self.terminate_senders, self.crash_sender, self.switch]
+
+    async def terminate_senders(self) -> None:
+        for pid in await asyncio.to_thread(self.server.senders):
+            await asyncio.to_thread(self.server.terminate, pid)
+
+    async def crash_sender(self) -> None:
+        """SIGKILL to one: the server ends all sessions and recovers by itself."""
+        for pid in (await asyncio.to_thread(self.server.senders))[:1]:
+            await asyncio.to_thread(self.server.crash, pid)
+
+    async def switch(self) -> None:
+        """The log goes on in a new segment, and the server lets go of old ones."""
+        await asyncio.to_thread(self.server.execute, "SELECT pg_switch_wal(); CHECKPOINT")
 
 
 async def assert_endures(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import shop
+from harness import mariadb, shop
 from harness.postgres import PASSWORD, USER, Database
 
 Row = tuple[Any, ...]
@@ -67,6 +67,40 @@ class PostgresOrders:
         """See `Orders`."""
         cursor = self._session.execute(sql.replace("?", "%s"), values or None)
         return cursor.fetchall() if cursor.description else []
+
+    def rows(self) -> dict[Any, dict[str, Any]]:
+        """See `Orders`."""
+        return {row["id"]: row for row in self._database.rows("orders")}
+
+    def close(self) -> None:
+        """End the session."""
+        self._session.close()
+
+
+class MariaDBOrders:
+    """See `Orders`."""
+
+    begin = "BEGIN"
+
+    def __init__(self, database: mariadb.Database, rows: int) -> None:
+        self.source = {
+            "driver": "mysql",
+            "endpoint": database.url(),
+            "credential": {"user": USER, "password": PASSWORD},
+        }
+        columns = "id BIGINT PRIMARY KEY, name VARCHAR(100), price DOUBLE, ver INT NOT NULL"
+        database.execute(f"CREATE TABLE orders ({columns})")
+        self._database = database
+        self._session = database.connect()
+        with self._session.cursor() as cursor:
+            made = [(number, f"order {number}", number / 8) for number in range(1, rows + 1)]
+            cursor.executemany("INSERT INTO orders VALUES (%s, %s, %s, 1)", made)
+
+    def execute(self, sql: str, *values: object) -> list[Row]:
+        """See `Orders`."""
+        with self._session.cursor() as cursor:
+            cursor.execute(sql.replace("?", "%s").replace("random()", "rand()"), values or None)
+            return list(cursor.fetchall())
 
     def rows(self) -> dict[Any, dict[str, Any]]:
         """See `Orders`."""

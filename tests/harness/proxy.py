@@ -55,18 +55,24 @@ class Connection:
 
 
 class Proxy:
-    """Listens on a free port of the loopback address and forwards to ``upstream``; ``async with`` runs it.
+    """Listens on a free port and forwards to ``upstream``; ``async with`` runs it.
 
     Attributes:
+        at: The address it listens on.
         upstream: Host and port new connections go to; may be set anew at any time.
         to_server: What clients send.
         to_client: What the server sends.
         accepted: Connections taken since the start.
         refused: Connections that could not be forwarded, since nobody listened upstream.
+        heard: All that goes by either way is added to it.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", *, at: str = "127.0.0.1", heard: bytearray | None = None
+    ) -> None:
         self.upstream = (host, port)
+        self.at = at
+        self.heard = heard
         self.port = 0
         self.to_server = Direction()
         self.to_client = Direction()
@@ -97,7 +103,7 @@ class Proxy:
     async def listen(self) -> None:
         """Take connections, on the same port as before if there was one."""
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self._listener = await asyncio.start_server(self._accept, self.at, self.port)
             self.port = self._listener.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
@@ -137,17 +143,17 @@ class Proxy:
             message = f"never came true: {what}"
             raise AssertionError(message) from None
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._take(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # Not in the task: one that is cancelled before it began would leave the connection open.
+        task.add_done_callback(lambda _done: writer.transport.abort())
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            pass  # only our own end cancels, and asyncio would log it
         finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
             await self._tell()
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
@@ -178,6 +184,8 @@ class Proxy:
             if direction is self.to_client and self._left is not None:
                 data = data[: self._left]
                 self._left -= len(data)
+            if self.heard is not None:
+                self.heard += data
             writer.write(data)
             await writer.drain()
             direction.bytes += len(data)

@@ -12,12 +12,13 @@ import re
 import ssl
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
 
 from harness import mysql_login, mysql_wire
-from harness.binlog_feed import Dump, feed, has_checksums, heartbeat, parse_dump
+from harness.binlog_feed import Dump, by_gtid, feed, has_checksums, heartbeat, parse_dump
 from harness.mysql_login import SHA2, Login
 from harness.mysql_wire import CAPABILITIES, DEPRECATE_EOF, SSL, Answer, Error, Ok, Rows, Wire
 
@@ -99,6 +100,9 @@ class ScriptedMySQL:
         self.cached: set[str] = set()
         self.binlogs: dict[str, bytes] = {}
         self.fails: Error | None = None
+        self.found = asyncio.Event()
+        """Unset: whoever asks by GTID gets no more than the head of a file, as from a server that looks for the place."""
+        self.found.set()
         self.sessions: list[Session] = []
         self.logins: list[Login] = []
         self.unanswered: list[str] = []
@@ -172,19 +176,20 @@ class ScriptedMySQL:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._take(Wire(reader, writer)))
+        self._tasks.add(task)
+        # Not in the task: one that is cancelled before it began would leave the connection open.
+        task.add_done_callback(lambda _done: writer.close())
+
+    async def _take(self, wire: Wire) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
         try:
-            await self._converse(Wire(reader, writer))
-        except (EOFError, OSError):  # the client is gone, or does not trust our certificate
-            pass
-        except asyncio.CancelledError:
-            pass  # only our own end cancels, and asyncio would log it
+            with suppress(EOFError, OSError):  # the client is gone, or does not trust our certificate
+                await self._converse(wire)
         finally:
             self._tasks.discard(task)
-            writer.close()
             await self._tell()
 
     async def _converse(self, wire: Wire) -> None:
@@ -269,6 +274,8 @@ class ScriptedMySQL:
             if isinstance(item, Error):
                 await wire.write(mysql_wire.error(item))
                 return
+            if session.sent > 1 and by_gtid(dump):
+                await self.found.wait()
             await wire.write(b"\0" + item)
             session.sent += 1
         if self.fails is not None or dump.flags & NON_BLOCK:

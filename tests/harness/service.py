@@ -61,11 +61,14 @@ def document(*, status: str | None = "/fuagent-sync-status", servers: bool = Tru
 
 
 class Service:
-    """The service; ``async with`` runs it on a free port of the loopback address."""
+    """The service; ``async with`` runs it on a free port, of the loopback address unless told otherwise."""
 
-    def __init__(self, doc: dict[str, Any] | None = None, *, key: str | None = "k-1234", port: int = 0) -> None:
+    def __init__(
+        self, doc: dict[str, Any] | None = None, *, key: str | None = "k-1234", port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         self.document: Any = doc or document(**{"x-fuagent-delete-field": "_deleted"})
         self.key = key
+        self.host = host
         self.port = port
         self.requests: list[Request] = []
         self.posts: list[Request] = []
@@ -85,7 +88,7 @@ class Service:
     @property
     def url(self) -> str:
         """Base address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def openapi(self) -> str:
@@ -105,7 +108,7 @@ class Service:
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

@@ -123,6 +123,11 @@ class Workload:
             self._step()
         self._close()
 
+    def run_large(self) -> None:
+        """Do one transaction of hundreds of rows, here and now."""
+        self._transaction(self._many, rolled_back=False)
+        self._close()
+
     def start(self) -> None:
         """Begin to write in a thread."""
         self._stopping.clear()

@@ -21,7 +21,7 @@ _LOWER: tuple[str, ...] = (
         "sources",
         "pushers",
     ),
-    *("engine", "config", "drivers", "receiver", "testing", "preflight", "schemas"),
+    *("engine", "config", "drivers", "receiver", "testing", "preflight", "schemas", "traces"),
 )
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -47,9 +47,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "schemas": ("contract",),
     "preflight": ("encode", "engine", "interfaces", "contract.text"),
     "screen": ("engine", "contract.text"),
+    "traces": ("engine.repeats", "interfaces", "contract.text"),
     "metrics": ("engine", "contract.text"),
     "listen": ("engine", "metrics"),
-    "app": _LOWER,
+    "app": (*_LOWER, "metrics"),
     "demo": ("app", "config", "control", "receiver"),
     "cli": ("app", "config", "drivers", "logs", "screen", "listen", "receiver", "demo", "contract.text"),
     "__main__": ("cli",),

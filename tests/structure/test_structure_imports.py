@@ -59,7 +59,7 @@ def test_only_the_command_line_imports_late(found, known):
 def test_other_late_imports_are_optional_dependencies_with_a_comment(found, known):
     """A library imported inside a function is one that an extra installs, and the line says so."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = {"psycopg", "asyncmy", "starlette"} | {
+    optional = {"psycopg", "asyncmy", "starlette", "opentelemetry"} | {
         requirement.partition("[")[0].partition(">")[0].replace("-", "_")
         for requirements in project["optional-dependencies"].values()
         for requirement in requirements

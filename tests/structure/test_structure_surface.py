@@ -47,11 +47,12 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_carries_the_package_and_nothing_else(wheel):
-    """Every module and the type marker are in, and no test or script is."""
+    """Every module, the type marker and the console's files are in, and no test or script is."""
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
     assert "fuagent/py.typed" in names
     assert {str(path.relative_to(SOURCE.parent)) for path in SOURCE.rglob("*.py")} <= names
+    assert {str(path.relative_to(SOURCE.parent)) for path in (SOURCE / "console" / "assets").iterdir()} <= names
     assert {name.partition("/")[0] for name in names} == {"fuagent"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from harness import killing
 
 KILLS = int(os.environ.get("KILLS", "200"))
-SOURCES = (os.environ.get("SOURCE") or "sqlite postgres").split()
+SOURCES = (os.environ.get("SOURCE") or "sqlite mariadb postgres").split()
 """Kinds of databases."""
 LIVES = 20
 SEEDS = range(1, max(1, KILLS // LIVES) + 1)
