@@ -1,6 +1,6 @@
 """Writes the reference pages and the marked regions of the documentation; ``--check`` says what is stale.
 
-Whole pages come from ``docs_pages``. In a page written by hand a region like ::
+Whole pages come from ``docs_pages`` and ``docs_faults``. In a page written by hand a region like ::
 
     <!-- begin file: examples/service-fastapi-kit/service.py -->
     <!-- end -->
@@ -19,10 +19,15 @@ import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from docs_pages import PAGES, table
+import docs_dashboard
+import docs_handbook
+from docs_faults import faults_page
+from docs_pages import PAGES as REFERENCE
 from docs_pages import commands as cli_commands
+from docs_pages import table
 
 ROOT = Path(__file__).resolve().parent.parent
 _REGION = re.compile(r"(<!-- begin (\w+)(?:: *([^ ]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -31,9 +36,17 @@ _CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^(#{1,6}) +(.+?) *#*$", re.MULTILINE)
-_LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "sh"}
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "sh", ".service": "ini"}
 _START = "README.md"
 _REPORTS = "evidence"
+
+PAGES = {
+    **REFERENCE,
+    **docs_handbook.PAGES,
+    "docs/faults.md": faults_page,
+    "docs/images/dashboard.svg": docs_dashboard.picture,
+}
+"""What makes each generated page."""
 
 
 class BrokenRegionError(Exception):
@@ -111,7 +124,22 @@ def _commands() -> str:
     return table(("Command", "What it does"), rows)
 
 
-REGIONS = {"rooms": _rooms, "commands": _commands}
+def _alerts() -> str:
+    """Every alert rule that ships, with how long it has to hold."""
+    rows = [
+        (f"`{one['alert']}`", one["labels"]["severity"], one["for"], _shown(one)) for one in docs_dashboard.alerts()
+    ]
+    return table(("Alert", "Severity", "For", "What it says"), rows)
+
+
+def _shown(rule: dict[str, Any]) -> str:
+    """The summary of an alert with words in the place of Prometheus' own braces."""
+    text = re.sub(r"{{ with .*?{{ end }}", "", rule["annotations"]["summary"])
+    names = {"$labels.sync": "SYNC", "$labels.instance": "AGENT"}
+    return re.sub(r"{{ (\$[\w.]+).*? ?}}B?", lambda match: f"*{names.get(match[1], 'N')}*", text)
+
+
+REGIONS = {"rooms": _rooms, "commands": _commands, "alerts": _alerts, **docs_handbook.REGIONS}
 
 
 def broken() -> list[str]:

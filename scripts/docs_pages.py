@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import docs_diagram
+import packages
 import typer
 
 import fuagent
@@ -378,7 +379,7 @@ def metrics_page() -> str:
     rows.append((_code(metrics.JOURNAL[0]), "gauge", "", _sentence(metrics.JOURNAL[1])))
     reasons = [(_code(word), _sentence(about)) for word, about in retry.REASONS.items()]
     bounds = ", ".join(f"{bound:g}" for bound in progress.DURATIONS)
-    lead = """`fuagent run --listen 127.0.0.1:8103` serves three pages over HTTP, to GET and HEAD alone.
+    lead = """`fuagent run --listen 127.0.0.1:8103` serves three pages over HTTP, to GET and HEAD alone, beside [the console](../how-to/operate.md#the-console).
 [Operate](../how-to/operate.md#metrics-and-health) says how to use them."""
     ready = f"""`/healthz` answers 200 as long as the process lives and is not stuck itself.
 
@@ -391,7 +392,8 @@ def metrics_page() -> str:
         "Metrics and health",
         lead,
         "## Metrics\n\n`/metrics` is in Prometheus' text format. "
-        "A figure that is not known is left out. Metrics of the process itself (`process_*`) stand beside these.\n\n"
+        "A figure that is not known is left out. What a source has to be asked for (rows and bytes behind, log kept, room left) "
+        "is asked for after each page, so that none waits for a database, and stands in the next; of a sync that has no connection, as one that is paused or halted, every 30 seconds at most. Metrics of the process itself (`process_*`) stand beside these.\n\n"
         + table(("Metric", "Kind", "Labels", "What it is"), rows),
         "## Labels\n\n`sync` is the name of a sync and `state` one of the [states](states.md). "
         f"`le` is one of {bounds} seconds and `+Inf`. "
@@ -427,6 +429,34 @@ def _first_line(value: object) -> str:
 OPENING = [f"{Ask.QUESTION} → 404", f"{Ask.ROWS} → 200 {{}}", f"{Ask.END} → 200 {{}}"]
 """How most conversations begin."""
 
+
+def packages_page() -> str:
+    """What is installed beside fuagent, and under which licences."""
+    wanted = packages.direct()
+    rows = [
+        (
+            f"`{one.name}`",
+            one.version,
+            packages.licence(one),
+            ", ".join(wanted.get(one.name, ["through another"])),
+            f"`{one.marker}`" if one.marker else "",
+        )
+        for one in packages.locked()
+    ]
+    lead = (
+        "What `fuagent[all]` brings along, as `requirements/run.lock` pins it: exact versions, each with the hashes it may "
+        "have. `pip install --require-hashes --no-deps -r requirements/run.lock` installs these and no others."
+    )
+    notes = (
+        "fuagent itself is under the Apache License 2.0. All of these may stand beside it: they are imported as they are. "
+        "MPL-2.0 and LGPL-3.0 bind whoever changes or passes on those packages themselves.\n\n"
+        "`make sbom` writes the same as a bill of materials for programs (CycloneDX), hashes included, into `dist/`. "
+        "`make check` fails when a package comes with a licence that nobody has looked at, and when one of these versions "
+        "has a known vulnerability."
+    )
+    return page("Packages", lead, table(("Package", "Version", "Licence", "For", "Only where"), rows), notes)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/images/states.svg": docs_diagram.states,
     "docs/reference/api.md": api_page,
@@ -438,6 +468,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/drivers.md": drivers_page,
     "docs/reference/metrics.md": metrics_page,
     "docs/reference/outcomes.md": outcomes_page,
+    "docs/reference/packages.md": packages_page,
     "docs/reference/start.md": start_page,
     "docs/reference/states.md": states_page,
     "docs/reference/types.md": types_page,
