@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
+import console
 import mysql
 import peers
 import postgres
@@ -26,6 +27,7 @@ SOURCES = {
         f"PostgreSQL, {ROWS:,} rows of {len(postgres.COLUMNS)} columns",
         {**postgres.PARTS, **BESIDE["postgres"]},
     ),
+    "console": (f"Metrics and console, {console.SYNCS} syncs", console.PARTS),
     "receiver": (f"Receiver kit, {ROWS:,} rows of {len(receiver.NAMES)} columns", receiver.PARTS),
 }
 

@@ -181,22 +181,33 @@ def many_sources(directory: Path) -> dict[str, object]:
     return {name: {"driver": "sqlite", "endpoint": f"sqlite:///{path}"} for name, path in paths.items()}
 
 
+def many_syncs(directory: Path, count: int) -> dict[str, object]:
+    """Syncs of a table each, with one row, spread over these databases."""
+    syncs = {f"t{n}": {"source": f"shop{n % 20}", "pusher": "service", "tables": [f"t{n}"]} for n in range(count)}
+    for number, table in enumerate(syncs):
+        with connect(directory / f"shop{number % 20}.db") as database:
+            database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
+            database.execute(f"INSERT INTO {table} VALUES (1)")
+    return dict(syncs)
+
+
 def many(count: int = 200) -> list[Line]:
     """What two hundred syncs cost while nothing changes: ten tables in each of twenty databases."""
-    syncs = {f"t{n}": {"source": f"shop{n % 20}", "pusher": "service", "tables": [f"t{n}"]} for n in range(count)}
-    with tempfile.TemporaryDirectory() as name, street(Path(name), many_sources(Path(name)), syncs) as (counter, agent):
-        for number, table in enumerate(syncs):
-            with connect(Path(name) / f"shop{number % 20}.db") as database:
-                database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
-                database.execute(f"INSERT INTO {table} VALUES (1)")
-        process = agent()
-        # A row and an end marker each; then whatever follows a start has time to end.
-        peak(process, lambda: int(str(counter.ask("report")["requests"])) >= 2 * count)
-        time.sleep(20)
-        before, started = cpu(process.pid), time.monotonic()
-        time.sleep(60)
-        share = (cpu(process.pid) - before) / (time.monotonic() - started)
-        held, most = memory_of(process, "VmRSS"), memory_of(process, "VmHWM")
+    with tempfile.TemporaryDirectory() as name:
+        syncs = many_syncs(Path(name), count)
+        with street(Path(name), many_sources(Path(name)), syncs) as (counter, agent):
+            return _many(counter, agent, count)
+
+
+def _many(counter: Counter, agent: Callable[..., subprocess.Popen], count: int) -> list[Line]:
+    process = agent()
+    # A row and an end marker each; then whatever follows a start has time to end.
+    peak(process, lambda: int(str(counter.ask("report")["requests"])) >= 2 * count)
+    time.sleep(20)
+    before, started = cpu(process.pid), time.monotonic()
+    time.sleep(60)
+    share = (cpu(process.pid) - before) / (time.monotonic() - started)
+    held, most = memory_of(process, "VmRSS"), memory_of(process, "VmHWM")
     return [
         Line(f"{count} syncs, idle", f"{share:.2%} of one core", "< 3 %", share < 0.03),
         Line(f"{count} syncs, memory", f"{held:.0f} MB, at most {most:.0f} while starting", "< 250 MB", held < 250),
