@@ -24,9 +24,9 @@ class Terminal:
     def __init__(self, directory, *arguments):
         self._main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 240, 0, 0))
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("FUAGENT_", "NO_COLOR"))
-        }
+        # A worker of a test run has COLUMNS and LINES in its environment, which count for more than the size itself.
+        foreign = ("FUAGENT_", "NO_COLOR", "COLUMNS", "LINES")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fuagent", *arguments],
             cwd=directory,
