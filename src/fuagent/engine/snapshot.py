@@ -146,6 +146,8 @@ class Snapshot:
 
     async def _rows(self, run: SnapshotRun, numbered: SnapshotRecord) -> None:
         sync = self._sync
+        # Apart from the changes up to S: a row deleted among them is none that the snapshot contains.
+        sync.next_run()
         sync.progress.snapshot_rows = 0
         sync.reporter.meet(Event.SNAPSHOT)
         rows = with_last_index(run.rows(), numbered.index) if numbered.index else run.rows()
