@@ -121,7 +121,7 @@ class Receiver:
             key: The property or properties that make up the key of a row.
             table: The table's name in the store; the task's by default.
             path: Where this task's batches go. A sync of several tables has a path for each.
-            snapshots: ``"ask"`` for one where none has been seen and where the agent suggests it.
+            snapshots: ``"ask"`` for one, until its end marker has come, where none has ended and where the agent suggests it.
             sweep: Take rows away that a finished snapshot did not contain.
 
         Raises:

@@ -200,10 +200,12 @@ def _apply(
         # agent had stopped in between. Of a table that is empty now that removes less than it could,
         # and never a row that the source has.
         transaction.sweep(route.target, run)
-    after = _after(before, route, payload, bare=bare, run=before.run if stale else run)
-    if now and not stale:
-        after = replace(after, key=f"{now.run_name}.{now.number}")
-    transaction.save(after)
+    # A run of an earlier start says nothing of the one whose rows came last, nor is its answer the last one.
+    after = _after(before, route, payload, None if stale else now, bare=bare, run=before.run if stale else run)
+    if stale:
+        transaction.save(replace(after, needed=before.needed))
+    else:
+        transaction.save(replace(after, key=f"{now.run_name}.{now.number}" if now else before.key))
     return Answer(after.needed)
 
 
@@ -230,17 +232,19 @@ def _write(transaction: Transaction, route: Route, payload: Payload, fresh: Sequ
         route.take(Changes(values, gone, transaction.session, payload.agent_id, payload.task_id))
 
 
-def _after(before: State, route: Route, payload: Payload, *, bare: bool, run: str) -> State:
-    snapshot = bare or payload.is_snapshot_end
-    wanted = not snapshot and route.snapshots == "ask" and (before.wanted or _wishes(before, payload))
+def _after(before: State, route: Route, payload: Payload, now: BatchKey | None, *, bare: bool, run: str) -> State:
+    ended = payload.is_snapshot_end
+    within = before.under_way and _within(before, payload, now)
+    wanted = not ended and route.snapshots == "ask" and (before.wanted or _wishes(before, payload))
     return replace(
         before,
         checkpoint=max(before.checkpoint or 0, payload.last_index or 0) or None,
-        needed=wanted,
+        needed=wanted and not bare and (payload.snapshot_sync_suggested or not within),
         run=run,
-        seen=before.seen or snapshot,
+        seen=before.seen or ended,
         wanted=wanted,
-        under_way=not payload.is_snapshot_end and (before.under_way or bare),
+        # Another run has begun: what was under way was broken off. Without the header nothing tells so.
+        under_way=not ended and (bare or within or (now is None and before.under_way)),
     )
 
 
@@ -252,3 +256,11 @@ def _wishes(before: State, payload: Payload) -> bool:
     """
     only_changes = bool(payload.events) and (before.checkpoint is not None or len(payload.events) > 1)
     return payload.snapshot_sync_suggested or (only_changes and not before.seen)
+
+
+def _within(before: State, payload: Payload, now: BatchKey | None) -> bool:
+    """Whether a batch with no row of a snapshot belongs all the same to the one under way, as its very last row does.
+
+    That row comes in the run of the others; without the header it is known by coming alone.
+    """
+    return now.run_name == before.run if now else len(payload.events) <= 1

@@ -38,11 +38,11 @@ class State:
     run: str = ""
     """The snapshot or stream in which rows came last; every row carries the one it came in."""
     seen: bool = False
-    """Whether a snapshot has ever begun or ended."""
+    """Whether a snapshot has ever ended."""
     wanted: bool = False
-    """Whether a snapshot was asked for that has not begun yet."""
+    """Whether a snapshot was asked for that has not ended yet."""
     under_way: bool = False
-    """Whether rows without an index have come and no end marker behind them."""
+    """Whether rows without an index have come, and neither an end marker nor a reason to ask again behind them."""
 
 
 class Transaction(Protocol):

@@ -213,6 +213,77 @@ def test_a_suggestion_is_accepted_until_the_snapshot_begins(store):
     assert [answer.snapshot_needed for answer in answers] == [True, True, False, True, False]
 
 
+def test_a_snapshot_that_was_broken_off_is_asked_for_again(store):
+    """Changes alone before the end marker, in another run than its rows: whoever sent them does not go on with it."""
+    answers = [
+        receive(store, ROUTE, payload(*rows, end=end), key).snapshot_needed
+        for key, rows, end in [
+            ("a.1.1", (ONE | {"index": 1}, TWO | {"index": 2}), False),
+            ("a.2.2", (ONE,), False),
+            ("b.3.1", (TWO | {"index": 3},), False),
+            ("b.3.2", (TWO | {"index": 4},), False),
+            ("b.4.3", (ONE,), False),
+            ("b.4.4", (TWO | {"index": 5},), False),
+            ("b.4.5", (), True),
+            ("b.5.6", (TWO | {"index": 6},), False),
+        ]
+    ]
+
+    assert answers == [True, False, True, True, False, False, False, False]
+
+
+def test_a_first_snapshot_that_was_broken_off_is_asked_for(store):
+    """Also where nobody had to ask for it: it has begun, and never ended."""
+    receive(store, ROUTE, payload(ONE), "a.1.1")
+    receive(store, ROUTE, payload(TWO | {"index": 5}), "a.1.2")
+
+    assert receive(store, ROUTE, payload(ONE | {"index": 6}), "b.2.1").snapshot_needed
+
+
+def test_rows_that_nobody_asked_for_are_no_snapshot_to_be_ended(store):
+    """A table that joins, or a row sent once more, comes without an index and has no end marker."""
+    receive(store, ROUTE, payload(ONE), "a.1.1")
+    receive(store, ROUTE, payload(end=True), "a.1.2")
+    receive(store, ROUTE, payload(TWO), "a.2.3")
+
+    assert not receive(store, ROUTE, payload(ONE | {"index": 6}), "a.3.4").snapshot_needed
+
+
+def test_without_the_header_one_change_may_be_the_last_row(store):
+    """Several changes without a row of the snapshot among them are none of it, and do not begin it anew."""
+    receive(store, ROUTE, payload(ONE))
+    one = receive(store, ROUTE, payload(TWO | {"index": 3}))
+    more = receive(store, ROUTE, payload(TWO | {"index": 4}, {"id": 3, "index": 5}))
+    receive(store, ROUTE, payload({"id": 4}))
+    receive(store, ROUTE, payload(end=True))
+
+    assert (one.snapshot_needed, more.snapshot_needed) == (False, True)
+    assert len(store.rows(TASK)) == 4
+
+
+def test_a_late_batch_changes_no_answer_that_was_given(store):
+    """Of an earlier start of the agent: its own answer goes to nobody, and what was answered last is answered alike."""
+    receive(store, ROUTE, payload(ONE), "b.1.1")
+    late = receive(store, ROUTE, payload(ONE | {"index": 3}, TWO | {"index": 4}), "a.9.9")
+
+    assert late.snapshot_needed
+    assert not receive(store, ROUTE, payload(ONE), "b.1.1").snapshot_needed
+
+
+def test_the_snapshot_of_an_agent_whose_clock_was_set_back_ends_too(store):
+    """Its runs seem to be of an earlier start and tell nothing: a change that comes alone may be the last row."""
+    receive(store, ROUTE, payload(ONE), "b.1.1")
+    receive(store, ROUTE, payload(end=True), "b.1.2")
+    answers = [
+        receive(store, ROUTE, payload(suggested=True), "a.1.1"),
+        receive(store, ROUTE, payload(ONE), "a.2.2"),
+        receive(store, ROUTE, payload(TWO | {"index": 5}), "a.2.3"),
+        receive(store, ROUTE, payload(end=True), "a.2.4"),
+    ]
+
+    assert [answer.snapshot_needed for answer in answers] == [True, False, False, False]
+
+
 def test_never_asks_never(store):
     """With snapshots="never" neither changes alone nor a suggestion lead to a wish."""
     answers = [receive(store, NEVER, payload(*rows, suggested=True)) for rows in _life(4)]
