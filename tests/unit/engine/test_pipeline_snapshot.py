@@ -125,6 +125,10 @@ class TestAskedFor:
         assert ids(behind[end + 1 :]) == [6]
         last = [event.get("index") for request in behind[:end] for event in request.events]
         assert last == [5 * STRIDE, None, None, None, None, 5 * STRIDE + STRIDE // 2]
+        # A row deleted among the changes would else seem to be one that the snapshot contains.
+        of_changes, *of_rows = [int(request.batch.key.split(".")[1]) for request in behind[: end + 1]]
+        assert of_changes < of_rows[0]
+        assert len(set(of_rows)) == 1
 
     @pytest.mark.fault("F102")
     def test_while_one_runs(self):
