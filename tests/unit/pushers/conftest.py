@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -27,6 +28,8 @@ async def serving():
             service.routes["/v1/ingest-batch"] = answering()
             server = await asyncio.start_server(service.serve, host, 0, ssl=tls)
             stack.push_async_callback(close, server)
+            # What nobody reads is not to disappear in the kernel, which has room for megabytes.
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             port = server.sockets[0].getsockname()[1]
             service.url = f"{'https' if tls else 'http'}://{'localhost' if tls else host}:{port}"
             services.append(service)
