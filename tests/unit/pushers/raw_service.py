@@ -8,7 +8,7 @@ import ipaddress
 import json
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fuagent.model import Batch, Finding
+from fuagent.pushers.openapi import OpenAPI
 
 TASK, AGENT = "my-sync", "agent-1"
 
@@ -158,6 +159,11 @@ def batch(*events: bytes, size: int = 0, table: str = "") -> Batch:
     """A batch; ``size`` pads it with one large event."""
     padding = (b'{"p":"' + b"x" * size + b'"}',) if size else ()
     return Batch(TASK, AGENT, "start.1.7", (*events, *padding) or (b'{"id":1,"index":5}',), table)
+
+
+def hurry(pusher: OpenAPI, seconds: float) -> None:
+    """Give the attempts to come so long; those before had their time."""
+    pusher._context = replace(pusher._context, timeout=seconds)
 
 
 def now() -> dt.datetime:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from urllib.parse import parse_qs
 
 import pytest
-from raw_service import Authority, Exchange, answering, batch, document
+from raw_service import Authority, Exchange, answering, batch, document, hurry
 
 from fuagent.errors import HaltSyncError, TryAgainError
 from fuagent.model import Credential, Level, Secret, Table, Verdict
@@ -371,9 +371,11 @@ async def test_token_in_time(service, pushing):
         await exchange.reader.read()
 
     service.routes["/token"] = silent
-    pusher = pushing(service.url, credential=CLIENT, timeout=0.2)
+    pusher = pushing(service.url, credential=CLIENT)
     await pusher.open()
-    assert "in time" in (await asyncio.wait_for(pusher.push(batch()), 5)).reason
+    hurry(pusher, 0.2)
+    assert "in time" in (await asyncio.wait_for(pusher.push(batch()), 30)).reason
+    hurry(pusher, 30)
 
     async def cut(exchange: Exchange) -> None:
         exchange.cut()

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 import zstandard
-from raw_service import AGENT, TASK, Exchange, answering, batch
+from raw_service import AGENT, TASK, Exchange, answering, batch, hurry
 
 from fuagent.contract.outcome import BODY_LIMIT
 from fuagent.errors import HaltSyncError, TryAgainError
@@ -181,15 +181,17 @@ async def test_total_deadline(service, pushing):
             await exchange.raw(b"x")
             await asyncio.sleep(0.01)
 
-    pusher = pushing(service.url, timeout=0.4)
+    pusher = pushing(service.url)
     await pusher.open()
+    hurry(pusher, 0.4)
     for route in (dripping_body, dripping_head):
         service.routes[PATH] = route
 
-        outcome = await asyncio.wait_for(pusher.push(batch()), 5)
+        outcome = await asyncio.wait_for(pusher.push(batch()), 30)
 
         assert outcome.verdict is Verdict.RETRY
         assert "in time (0.4 s)" in outcome.reason
+    hurry(pusher, 30)
     service.routes[PATH] = answering()
     assert (await pusher.push(batch())).verdict is Verdict.ACKNOWLEDGED
 
@@ -201,10 +203,11 @@ async def test_silence(service, pushing):
         await exchange.reader.read()
 
     service.routes[PATH] = silent
-    pusher = pushing(service.url, timeout=0.2)
+    pusher = pushing(service.url)
     await pusher.open()
+    hurry(pusher, 0.2)
 
-    assert "no complete answer in time" in (await asyncio.wait_for(pusher.push(batch()), 5)).reason
+    assert "no complete answer in time" in (await asyncio.wait_for(pusher.push(batch()), 30)).reason
 
 
 @pytest.mark.parametrize("size", [1_000_000, 20_000_000])
