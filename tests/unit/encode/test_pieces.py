@@ -6,6 +6,7 @@ from datetime import time
 from itertools import count
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -246,6 +247,16 @@ def test_rows_that_are_held_column_by_column_are_written_alike(chunk, numbers, i
         return count(7) if indexed else None
 
     assert list(one.rows(held, indexes())) == list(one.rows(rows, indexes()))
+
+
+@pytest.mark.parametrize("text", [b"plain", b'a"b', b"a\\", b"a\nb", b"\xff", b"{", b"},{", "ü".encode()])
+def test_texts_in_columns_are_escaped_as_those_in_rows_are(text):
+    """Each kind of text is met in a column, whatever chance draws for the test above."""
+    spec = TableSpec(Table("t", (Column("a", Kind.INTEGER), Column("b", Kind.TEXT)), ("a",)), Mapping())
+    rows = [(b"1", b"x"), (b"2", text), (b"3", None)]
+    one = compile_pieces(spec)
+
+    assert list(one.rows(Columns(list(zip(*rows, strict=True)), len(rows)))) == list(one.rows(rows))
 
 
 @given(st.lists(st.none() | st.binary(max_size=2)))
