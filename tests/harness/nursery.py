@@ -83,7 +83,8 @@ class Life:
     def send_signal(self, number: signal.Signals) -> None:
         """Send it, unless the process has ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # the news of its end may be on the way
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL."""

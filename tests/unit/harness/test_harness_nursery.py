@@ -12,6 +12,7 @@ import yaml
 
 from harness import nursery, shop
 from harness.agent import config, unmeasured, until
+from harness.server import until as until_gone
 
 TESTS = Path(__file__).parents[2]
 LEFT_ALONE = """
@@ -45,6 +46,16 @@ def forever(tmp_path):
     path.write_text(yaml.safe_dump(config(tmp_path / "shop.db", "http://127.0.0.1:9/openapi.json")))
     path.chmod(0o600)
     return ["--config", str(path), "run"]
+
+
+async def test_a_signal_comes_too_late_for_one_that_has_just_ended(begin):
+    """Also where nobody has told so yet: a test that sends it cannot know."""
+    done = await begin("--version")
+    # Without an await in between, in which the news of the end could arrive.
+    until_gone(lambda: not psutil.pid_exists(done.pid), "it ends")
+    done.send_signal(signal.SIGTERM)
+
+    assert await done.wait() == 0
 
 
 async def test_each_has_an_end_and_words_of_its_own(begin, tmp_path, monkeypatch):
