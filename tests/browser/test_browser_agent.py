@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
@@ -14,6 +14,7 @@ from aiohttp import web
 from harness import shop
 from harness.agent import Agent, config, until
 from harness.browser import Browser
+from harness.server import free_port
 from harness.service import Request, Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -31,10 +32,11 @@ class World:
     database: sqlite3.Connection
     base: str = ""
     link: str = ""
+    port: int = field(default_factory=free_port)
 
     async def start(self) -> None:
         """Start the agent, at the same address as before."""
-        await self.agent.start("--listen", self.base.rpartition(":")[2] or "0")
+        await self.agent.start("--listen", str(self.port))
         self.base = await self.agent.window()
         self.link = await until(self.told, "the agent tells its link")
 

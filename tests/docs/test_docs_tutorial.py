@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent import unmeasured
+from harness.server import free_port
 
 DEADLINE = 60.0
 
@@ -21,8 +21,7 @@ class Reader:
     """Somebody who follows the tutorial in a directory of their own."""
 
     def __init__(self, text: str, directory: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
+        port = free_port()
         self.directory = directory
         self._text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("--port 8000", f"--port {port}")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sqlite3
 import sys
 import urllib.request
@@ -17,6 +16,7 @@ import pytest
 
 from harness import shop
 from harness.agent import Agent, config, unmeasured, until
+from harness.server import free_port
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = Path(os.environ.get("FUAGENT_CONTRACT", ROOT / ".." / "shared" / "contract.md"))
@@ -38,9 +38,7 @@ class Uvicorn:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.log = directory / "service.log"
         self.process: asyncio.subprocess.Process | None = None
 

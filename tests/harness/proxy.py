@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable
 from typing import Self
 
+from harness.server import free_port
+
 CHUNK = 1 << 16
 DEADLINE = 60.0
 NO_LINGER = struct.pack("ii", 1, 0)
@@ -103,8 +105,8 @@ class Proxy:
     async def listen(self) -> None:
         """Take connections, on the same port as before if there was one."""
         if self._listener is None:
+            self.port = self.port or free_port()
             self._listener = await asyncio.start_server(self._accept, self.at, self.port)
-            self.port = self._listener.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
         """Refuse new connections, as a server that is down; those there are stay."""

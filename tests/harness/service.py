@@ -17,6 +17,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from harness.server import free_port
+
 Answer = Callable[["Request"], Awaitable[web.StreamResponse | None]]
 
 
@@ -108,9 +110,8 @@ class Service:
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self.port = self.port or free_port()
+        await web.TCPSite(self._runner, self.host, self.port, reuse_address=True).start()
 
     async def stop(self) -> None:
         """Stop listening; the data stay."""

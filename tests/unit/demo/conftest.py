@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
+
+from harness.server import free_port
 
 KEY = "correct horse battery staple"
 
@@ -23,7 +25,7 @@ class ServiceProcess:
     def __init__(self, module: str, database: Path) -> None:
         self.module = module
         self.database = database
-        self.port = 0
+        self.port = free_port()
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -32,8 +34,7 @@ class ServiceProcess:
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         first_line = self._process.stdout.readline()
-        assert first_line.startswith("http://127.0.0.1:"), f"{self.module} did not start"
-        self.port = urlsplit(first_line.strip()).port or 0
+        assert first_line == f"http://127.0.0.1:{self.port}\n", f"{self.module} did not start"
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
