@@ -11,7 +11,7 @@ import structlog
 from console_agent import DETAIL, JSON, Standing, console, events, next_event, sync
 
 from fuagent import listen_door
-from fuagent.console import access, feed
+from fuagent.console import access, feed, samples
 from fuagent.console.told import ACTIONS
 
 HEADERS = {
@@ -25,9 +25,10 @@ NAME = "<img src=x onerror=alert(1)>/ä"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Looks and penalties as short as they can be."""
+    """Looks and penalties as short as they can be, and no minute that begins: it would be news of every sync."""
     monkeypatch.setattr(feed, "EVERY", 0.02)
     monkeypatch.setattr(access, "PENALTY", 0.0)
+    monkeypatch.setattr(samples, "STEP", 1e9)
 
 
 @pytest.fixture
