@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql
 
 from fuagent.contract.payload import Payload
 from fuagent.errors import FuagentError, PayloadError
+from fuagent.receiver import ready_server
 from fuagent.receiver.cases import SERVICE_CASES, Reply, Setup
 from fuagent.receiver.copying import FEWEST, Luck
 from fuagent.receiver.database import DatabaseStore
@@ -101,7 +102,8 @@ def engine(request, tmp_path_factory) -> Iterator[sa.Engine]:
         url = f"mysql+pymysql://{made.server.superuser}@127.0.0.1:{made.server.port}/{made.name}?charset=utf8mb4"
     else:
         url = postgres_url(request.getfixturevalue("postgres").database("receiver"))
-    engine = sa.create_engine(url, hide_parameters=True)
+    patient = {"connect_args": {"timeout": ready_server.BUSY}} if request.param == "sqlite" else {}
+    engine = sa.create_engine(url, hide_parameters=True, **patient)
     yield engine
     engine.dispose()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import mysql, postgresql
 
 from fuagent.errors import PayloadError
-from fuagent.receiver import growing, making
+from fuagent.receiver import growing, making, ready_server
 from fuagent.receiver.columns import reader
 from fuagent.receiver.copying import FEWEST
 from fuagent.receiver.database import DatabaseStore
@@ -48,7 +48,8 @@ def engine(request, tmp_path) -> Iterator[sa.Engine]:
         url = mariadb_url(request.getfixturevalue("database"))
     else:
         url = postgres_url(request.getfixturevalue("postgres_database"))
-    engine = sa.create_engine(url, hide_parameters=True)
+    patient = {"connect_args": {"timeout": ready_server.BUSY}} if request.param == "sqlite" else {}
+    engine = sa.create_engine(url, hide_parameters=True, **patient)
     yield engine
     engine.dispose()
 
