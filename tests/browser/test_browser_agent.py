@@ -122,7 +122,7 @@ async def _is(browser: Browser, name: str, rows: int) -> bool:
 
 async def test_a_halted_sync_cannot_be_overlooked(browser: Browser, world: World) -> None:
     """It stands first, above it a strip that names it, with reason and remedy; the tab's title and picture say so too."""
-    status = await world.agent.status("hostile")
+    status = await world.agent.state("halted", "hostile")  # it may just have been started again
     await browser.open(f"{world.base}/console/")
     await browser.shows("1 sync needs a person", "#alarm")
     await browser.shows("halted", f"{line('hostile')} .badge")
