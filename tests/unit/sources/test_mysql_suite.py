@@ -23,8 +23,10 @@ class Kit(ServerKit):
         self.begin()
 
     async def interrupt(self):
+        # A session that has closed may be listed, and gone when its turn comes.
         self.server.execute(
-            "BEGIN NOT ATOMIC FOR one IN (SELECT id FROM information_schema.processlist WHERE user = 'fuagent') "
+            "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR 1094 BEGIN END; "
+            "FOR one IN (SELECT id FROM information_schema.processlist WHERE user = 'fuagent') "
             "DO KILL one.id; END FOR; END",
             database=None,
         )
