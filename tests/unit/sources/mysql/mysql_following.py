@@ -10,6 +10,7 @@ from fuagent.model import Credential, Deletes, Mapping, Secret, TableSpec
 from fuagent.sources.mysql import MySQL
 from fuagent.testing.source_kit import SourceKit, gather, pictured, standing
 from harness.mariadb import PASSWORD, USER
+from harness.server import until
 
 _NUMBERED = re.compile(rb',"index":\d+\}$')
 
@@ -36,10 +37,12 @@ def unopened(database, *tables, warn=None, sync="suite", **options):
 
 
 def session(database, *statements):
-    """Statements in one session, settings first."""
+    """Statements in one session, settings first. The server has ended it then: what it has prepared is anybody's."""
     with database.connect() as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+    alive = "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %s"
+    until(lambda: not database.execute(alive, connection.thread_id()), "the session never ended")
 
 
 def bare(text):
