@@ -5,6 +5,7 @@ from server_kit import ServerKit
 
 from fuagent.sources.mysql import MySQL
 from fuagent.testing.source_suite import SourceSuite
+from harness.server import until
 
 
 class Kit(ServerKit):
@@ -18,6 +19,9 @@ class Kit(ServerKit):
 
     async def replace(self):
         self.server.drop(self.database.name)
+        # A file is told from another of its name by the second it was begun in.
+        now = self.server.execute("SELECT UNIX_TIMESTAMP()")
+        until(lambda: self.server.execute("SELECT UNIX_TIMESTAMP()") != now, "the clock stands still")
         self.server.execute("RESET MASTER", database=None)
         self.database = self.server.database(self.database.name)
         self.begin()
