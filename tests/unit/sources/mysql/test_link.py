@@ -100,12 +100,12 @@ HARMFUL = {
     "autocommit": 0,
     "sql_select_limit": 1,
     "sql_big_selects": 0,
-    "max_statement_time": 1,
-    "lock_wait_timeout": 1,
-    "wait_timeout": 1,
-    "net_write_timeout": 1,
+    "max_statement_time": 20,
+    "lock_wait_timeout": 20,
+    "wait_timeout": 20,
+    "net_write_timeout": 20,
 }
-"""What an operator may have set for everybody, and would cut or change what is read."""
+"""What an operator may have set for everybody, and would cut or change what is read; here no session is so slow."""
 
 
 async def test_a_session_is_ours(opened, database):

@@ -128,13 +128,14 @@ async def count(link, table):
 async def test_a_table_without_transactions_is_locked(take, shop, opened, database):
     """Until its rows are read, and this is said."""
     await shop.rows("ALTER TABLE b ENGINE = MyISAM")
-    await shop.rows("SET SESSION lock_wait_timeout = 1")
     link = await opened(address(database))
     server, tables = await facts(link), await layouts_of(link, database.name, "*")
     said = []
     picture = await take(as_root(database), server, tables, said.append)
+    await shop.rows("SET SESSION lock_wait_timeout = 1")
     with pytest.raises(TryAgainError, match="lock"):
         await shop.rows("INSERT INTO b VALUES (2)")
+    await shop.rows("SET SESSION lock_wait_timeout = 60")
     await shop.rows("INSERT INTO a VALUES (0, NULL)")
     found = await rows_of(picture)
     await picture.close()
@@ -178,7 +179,7 @@ async def test_a_table_changed_under_the_picture_is_noticed(take, shop, opened, 
 
 async def test_a_table_that_was_read_may_be_altered(take, shop, opened, database):
     """Nobody waits for the tables that come after it; on MariaDB the account needs BINLOG ADMIN for that."""
-    await shop.rows("SET SESSION lock_wait_timeout = 1")
+    await shop.rows("SET SESSION lock_wait_timeout = 20")
     link = await opened(address(database))
     tables = await layouts_of(link, database.name, "b", "a")
     picture = await take(as_root(database), await facts(link), tables)
