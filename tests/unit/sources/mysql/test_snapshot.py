@@ -204,9 +204,12 @@ async def test_a_picture_left_in_the_middle_holds_nothing(take, shop, opened, da
     await picture.close()
     await rows.aclose()
     await shop.rows("ALTER TABLE a ADD COLUMN c INT")
+    there = f"SELECT 1 FROM information_schema.PROCESSLIST WHERE ID IN {tuple(numbers)}"
     async with asyncio.timeout(30):
-        while await shop.rows(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE ID IN {tuple(numbers)}"):
+        while left := await shop.rows(there):
             await asyncio.sleep(0.02)
+
+    assert left == []
 
 
 async def test_a_server_without_a_log_is_said(take, opened, private_mariadb):
