@@ -9,14 +9,15 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeVar
 
 import psycopg
 
 from fuagent.errors import FuagentError, TryAgainError
 from fuagent.sources.address import Address
-from fuagent.sources.postgres import channel
+from fuagent.sources.postgres import channel, faults
 from fuagent.sources.postgres.channel import Channel
 from fuagent.sources.postgres.columns import quote
 from fuagent.sources.postgres.link import PATIENT, QUERY_FOR, WRITTEN, Connection, Row, connect, translating
@@ -30,6 +31,26 @@ _TELL = 10.0
 """Seconds between two signs of life, at most."""
 _AGAIN = 0.05
 """Seconds between two words to the server, who has other things to do."""
+_LEAVING = 2.0
+"""Seconds in which a server sees that a reader has gone, and lets go of its slot."""
+T = TypeVar("T")
+
+
+async def let_in(ask: Callable[[], Awaitable[T]]) -> T:
+    """What it gives once nobody reads the slot any more; one who has just gone is waited for.
+
+    Raises:
+        TryAgainError: somebody reads on.
+    """
+    clock = asyncio.get_running_loop().time
+    end = clock() + _LEAVING
+    while True:
+        try:
+            return await ask()
+        except TryAgainError as error:
+            if not faults.in_use(error) or clock() > end:
+                raise
+        await asyncio.sleep(_AGAIN)
 
 
 class Commands:
@@ -99,8 +120,12 @@ class Dump:
                 f"START_REPLICATION SLOT {quote(slot)} LOGICAL {lsn.text(position)} "
                 f"(proto_version '1', publication_names '{names}')"
             )
-            with translating(address.where):
-                made = await channel.start(connection.pgconn, text, address.where, QUERY_FOR, heard)
+
+            async def start() -> Channel:
+                with translating(address.where):
+                    return await channel.start(connection.pgconn, text, address.where, QUERY_FOR, heard)
+
+            made = await let_in(start)
         except BaseException:
             connection.end()
             raise

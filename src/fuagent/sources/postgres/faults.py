@@ -182,6 +182,11 @@ def translate(error: BaseException, where: str) -> FuagentError:
     )
 
 
+def in_use(error: FuagentError) -> bool:
+    """Whether it says that a slot is being read."""
+    return error.what.startswith("the replication slot is being read already")
+
+
 def said(state: str, message: str, where: str) -> FuagentError:
     """What an error of the server means, by its SQLSTATE and its text."""
     if state == ACTIVE:

@@ -21,7 +21,7 @@ from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.sources.address import Address
 from fuagent.sources.postgres.columns import quote, quoted
-from fuagent.sources.postgres.dump import Commands
+from fuagent.sources.postgres.dump import Commands, let_in
 from fuagent.sources.postgres.link import Link
 from fuagent.sources.postgres.server import PREPARED, oldest_transaction
 from fuagent.sources.postgres.tables import Layout
@@ -189,7 +189,7 @@ async def drop_slot(link: Link, name: str) -> bool:
     """
     if await link.one("SELECT 1 FROM pg_catalog.pg_replication_slots WHERE slot_name = %s", (name,)) is None:
         return False
-    await link.rows("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,))
+    await let_in(lambda: link.rows("SELECT pg_catalog.pg_drop_replication_slot(%s)", (name,)))
     return True
 
 
@@ -425,7 +425,7 @@ class Keeper:
         commands = await Commands.open(self.address)
         try:
             wanted = "true" if self.failover else "false"
-            await commands.rows(f"ALTER_REPLICATION_SLOT {quote(self.slot)} (FAILOVER {wanted})")
+            await let_in(lambda: commands.rows(f"ALTER_REPLICATION_SLOT {quote(self.slot)} (FAILOVER {wanted})"))
         finally:
             await commands.close()
 

@@ -1,12 +1,16 @@
 """Connections in replication mode: single commands, and the log as it comes."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 from fuagent.errors import LostPlaceError, TryAgainError
 from fuagent.sources.address import Tls
+from fuagent.sources.postgres import faults
 from fuagent.sources.postgres.dump import _SENDER, Commands
+from fuagent.sources.postgres.slots import drop_slot
 from fuagent.wire.postgres import frames, lsn
 from harness import certificates
 from harness.postgres import USER, before, since
@@ -165,6 +169,26 @@ async def test_two_readers_are_one_too_many(way, dumping):
             await asyncio.sleep(0)
 
     assert await dumping(database, **options)
+
+
+@pytest.mark.parametrize("what", ["read", "drop"])
+async def test_a_reader_that_has_just_gone_is_waited_for(way, dumping, opened, address, monkeypatch, what):
+    """The server sees a moment later that it has gone; who reads next, or drops the slot, is not refused for that."""
+    database, options = way
+    refused = asyncio.Event()
+    monkeypatch.setattr("fuagent.sources.postgres.dump._LEAVING", 60.0)
+    monkeypatch.setattr(faults, "in_use", lambda _error: refused.set() or True)
+    link = await opened(address(database, **options))
+    first = await dumping(database, **options)
+    [pid] = database.server.senders()
+    os.kill(pid, signal.SIGSTOP)
+    await first.close()
+    asked = drop_slot(link, "s") if what == "drop" else dumping(database, **options)
+    asking = asyncio.ensure_future(asked)
+    await asyncio.wait_for(refused.wait(), 30)
+    os.kill(pid, signal.SIGCONT)
+
+    assert await asking
 
 
 @pytest.mark.fault("F30")

@@ -209,8 +209,8 @@ async def test_every_row_of_one_position_can_be_gone_on_from(postgres_database):
 @pytest.mark.fault("F34")
 async def test_a_slot_that_a_crash_left_in_use_is_waited_for(private_postgres, monkeypatch):
     """The server does not know yet that its reader is gone. It is said who reads, and how long that lasts; then it goes on."""
-    monkeypatch.setitem(dump._SENDER, "wal_sender_timeout", "1s")
-    database = private_postgres().database()
+    monkeypatch.delitem(dump._SENDER, "wal_sender_timeout")  # the server's own is let run out when it is time
+    database = private_postgres(wal_sender_timeout=None).database()
     database.create("t", TABLE)
     async with Proxy(database.server.port) as proxy:
         far = SimpleNamespace(url=lambda: f"postgres://127.0.0.1:{proxy.port}/{database.name}")
@@ -223,8 +223,12 @@ async def test_a_slot_that_a_crash_left_in_use_is_waited_for(private_postgres, m
                 database.execute("INSERT INTO t VALUES (1)")
                 with pytest.raises(TryAgainError, match=rf"read already \(process {pid} of the server\)") as refused:
                     await gather(source, place)
+                database.execute("ALTER SYSTEM SET wal_sender_timeout = '100ms'")
+                database.execute("SELECT pg_reload_conf()")
                 await until(lambda: not database.server.senders())
                 slots = [slot["slot_name"] for slot in database.server.slots()]
+                database.execute("ALTER SYSTEM RESET wal_sender_timeout")
+                database.execute("SELECT pg_reload_conf()")
                 found = await gather(source, place)
 
     assert "wal_sender_timeout" in refused.value.fix
