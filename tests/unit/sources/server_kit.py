@@ -29,7 +29,7 @@ class ServerKit(SourceKit):
         self.server.drop(self.database.name)
 
     def source(self, tables, exclude):
-        options = self.driver.Options(chunk_rows=7, heartbeat=0.5)
+        options = self.driver.Options(chunk_rows=7, heartbeat=10.0)
         credential = Credential(user=USER, password=Secret(PASSWORD))
         context = self.context(tables, exclude, endpoint=self.database.url(), options=options)
         return self.driver(replace(context, credential=lambda: credential))

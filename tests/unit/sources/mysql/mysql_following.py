@@ -29,7 +29,7 @@ async def following(database, *tables, deletes=Deletes.ROW, warn=None, sync="sui
 
 def unopened(database, *tables, warn=None, sync="suite", **options):
     """The same before it is opened."""
-    made = MySQL.Options(**{"heartbeat": 0.5, **options})
+    made = MySQL.Options(**{"heartbeat": 10.0, **options})
     context = SourceKit(Path()).context(tables, endpoint=database.url(), options=made)
     credential = Credential(user=USER, password=Secret(PASSWORD))
     warn = warn or (lambda _finding: None)

@@ -30,7 +30,7 @@ async def prepared(source, *, deletes=Deletes.ROW, mend=False):
 
 def unopened(database, *tables, warn=None, sync="suite", **options):
     """The same before it is opened."""
-    made = Postgres.Options(**{"heartbeat": 0.5, **options})
+    made = Postgres.Options(**{"heartbeat": 10.0, **options})
     context = SourceKit(Path()).context(tables, endpoint=database.url(), options=made)
     credential = Credential(user=USER, password=Secret(PASSWORD))
     warn = warn or (lambda _finding: None)
