@@ -29,9 +29,9 @@ _SENDER = {**WRITTEN, **PATIENT, "wal_sender_timeout": "60s", "client_min_messag
 """The server's own may be shorter than what is told in between; and its warnings are wanted."""
 _TELL = 10.0
 """Seconds between two signs of life, at most."""
-_AGAIN = 0.05
+AGAIN = 0.05
 """Seconds between two words to the server, who has other things to do."""
-_LEAVING = 2.0
+LEAVING = 2.0
 """Seconds in which a server sees that a reader has gone, and lets go of its slot."""
 T = TypeVar("T")
 
@@ -43,14 +43,14 @@ async def let_in(ask: Callable[[], Awaitable[T]]) -> T:
         TryAgainError: somebody reads on.
     """
     clock = asyncio.get_running_loop().time
-    end = clock() + _LEAVING
+    end = clock() + LEAVING
     while True:
         try:
             return await ask()
         except TryAgainError as error:
             if not faults.in_use(error) or clock() > end:
                 raise
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(AGAIN)
 
 
 class Commands:
@@ -205,7 +205,7 @@ class Dump:
                 await self._channel.send(told)
             except (FuagentError, psycopg.Error, OSError):
                 return  # reading will tell
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(AGAIN)
 
 
 def _is_absence(notice: frames.Failure, publication: str) -> bool:

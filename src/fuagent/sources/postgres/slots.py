@@ -10,6 +10,7 @@ new in the sync.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from fuagent.encode.shown import shown
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.sources.address import Address
 from fuagent.sources.postgres.columns import quote, quoted
-from fuagent.sources.postgres.dump import Commands, let_in
+from fuagent.sources.postgres.dump import AGAIN, LEAVING, Commands, let_in
 from fuagent.sources.postgres.link import Link
 from fuagent.sources.postgres.server import PREPARED, oldest_transaction
 from fuagent.sources.postgres.tables import Layout
@@ -169,6 +170,7 @@ async def _can_be_copied(link: Link) -> bool:
 async def given_up(link: Link, pid: int, error: TryAgainError) -> TryAgainError:
     """The same error with what a slot waited for. The process that waits would not notice that nobody does any more."""
     await link.attempt(f"SELECT pg_catalog.pg_terminate_backend({pid})")
+    await _gone(link, pid)
     held = await oldest_transaction(link, besides=pid)
     if held is not None:
         since = "" if held.seconds is None else f", since {held.seconds} s"
@@ -179,6 +181,16 @@ async def given_up(link: Link, pid: int, error: TryAgainError) -> TryAgainError:
         return error
     what = f"a slot waits for the prepared transaction {shown(str(row[0]))} to end"
     return TryAgainError(what, where=link.where, fix="COMMIT PREPARED or ROLLBACK PREPARED it")
+
+
+async def _gone(link: Link, pid: int) -> None:
+    """Wait, not for long, until a process has ended: its slot, half made, would be taken for a whole one."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + LEAVING
+    while await link.one("SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = %s", (pid,)) is not None:
+        if clock() > end:
+            return
+        await asyncio.sleep(AGAIN)
 
 
 async def drop_slot(link: Link, name: str) -> bool:

@@ -121,12 +121,13 @@ async def test_a_question_is_answered(way, dumping):
 
 
 @pytest.mark.fault("F19")
+@pytest.mark.usefixtures("patient")
 async def test_a_connection_that_is_not_read_stays(postgres_database, dumping, monkeypatch):
     """However impatient the server is, and whether or not it is blocked in sending."""
-    monkeypatch.setitem(_SENDER, "wal_sender_timeout", "1s")
+    monkeypatch.setitem(_SENDER, "wal_sender_timeout", "3s")
     database = ready(postgres_database)
     dump = await dumping(database, heartbeat=0.1)
-    fill = "INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 50000) n; SELECT pg_sleep(2.5)"
+    fill = "INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 50000) n; SELECT pg_sleep(7)"
     await asyncio.to_thread(database.execute, fill)
 
     assert len([one for one in await until(dump, 1) if one[25:26] == b"I"]) == 50_000
@@ -176,7 +177,7 @@ async def test_a_reader_that_has_just_gone_is_waited_for(way, dumping, opened, a
     """The server sees a moment later that it has gone; who reads next, or drops the slot, is not refused for that."""
     database, options = way
     refused = asyncio.Event()
-    monkeypatch.setattr("fuagent.sources.postgres.dump._LEAVING", 60.0)
+    monkeypatch.setattr("fuagent.sources.postgres.dump.LEAVING", 60.0)
     monkeypatch.setattr(faults, "in_use", lambda _error: refused.set() or True)
     link = await opened(address(database, **options))
     first = await dumping(database, **options)

@@ -1,6 +1,8 @@
 """What keeps the log on a server, and lets it go: slots that stand still, are lost or stay behind, publications that change."""
 
 import asyncio
+import os
+import signal
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from postgres_following import following, gather, plain, prepared, session, stan
 
 from fuagent.errors import HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Anchor, Place
-from fuagent.sources.postgres import dump, places
+from fuagent.sources.postgres import dump, places, slots
 from fuagent.sources.postgres.slots import publication
 from fuagent.wire.postgres import lsn
 from harness.postgres import installed, since
@@ -88,6 +90,7 @@ async def acknowledging(source, place):
 
 @pytest.mark.fault("F35")
 @since(13)
+@pytest.mark.usefixtures("patient")
 async def test_a_quiet_database_beside_a_busy_one_keeps_no_log(private_postgres):
     """Nothing of the sync's happens for megabytes: its slot moves on all the same, and the server throws the log away."""
     server = private_postgres(min_wal_size="2MB", max_wal_size="2MB", wal_keep_size=0)
@@ -115,6 +118,7 @@ async def test_a_quiet_database_beside_a_busy_one_keeps_no_log(private_postgres)
 
 
 @pytest.mark.fault("F36")
+@pytest.mark.usefixtures("patient")
 async def test_nothing_is_confirmed_before_it_is_acknowledged(postgres_database):
     """Not by answers to the server either, though it asks; what was not acknowledged comes again after a broken connection."""
     database = postgres_database
@@ -226,13 +230,13 @@ async def test_a_slot_that_a_crash_left_in_use_is_waited_for(private_postgres, m
                 database.execute("ALTER SYSTEM SET wal_sender_timeout = '100ms'")
                 database.execute("SELECT pg_reload_conf()")
                 await until(lambda: not database.server.senders())
-                slots = [slot["slot_name"] for slot in database.server.slots()]
+                kept_on = [slot["slot_name"] for slot in database.server.slots()]
                 database.execute("ALTER SYSTEM RESET wal_sender_timeout")
                 database.execute("SELECT pg_reload_conf()")
                 found = await gather(source, place)
 
     assert "wal_sender_timeout" in refused.value.fix
-    assert slots == [NAME]
+    assert kept_on == [NAME]
     assert ids(found) == [1]
 
 
@@ -357,6 +361,7 @@ async def test_a_publication_that_is_gone_is_a_lost_place(postgres_database):
         pytest.param("ALTER PUBLICATION {p} SET TABLE t WHERE (id > 1)", "some rows of table t", marks=since(15)),
     ],
 )
+@pytest.mark.usefixtures("patient")
 async def test_a_publication_that_is_altered_in_mid_stream_is_noticed(postgres_database, monkeypatch, statement, what):
     """The log says nothing of it."""
     monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 0.0)
@@ -443,6 +448,33 @@ async def test_what_holds_up_the_first_slot_is_named(private_postgres, monkeypat
     assert "pg_terminate_backend" in open_one.value.fix
     assert left == []
     assert [slot["slot_name"] for slot in server.slots()] == [NAME]
+
+
+@pytest.mark.fault("F53")
+async def test_a_slot_that_was_given_up_is_gone_before_it_is_asked_for_again(private_postgres, monkeypatch):
+    """Half made, it would be taken for a whole one, and be gone a moment later."""
+    given_up = slots.given_up
+
+    async def late(link, pid, error):
+        os.kill(pid, signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(0.5, os.kill, pid, signal.SIGCONT)
+        return await given_up(link, pid, error)
+
+    monkeypatch.setattr(slots, "WAIT_FOR", 0.5)
+    monkeypatch.setattr(slots, "LEAVING", 60.0)
+    monkeypatch.setattr(slots, "given_up", late)
+    database = private_postgres().database()
+    database.create("t", TABLE)
+    source = unopened(database, "t")
+    await source.open()
+    with database.connect(autocommit=False) as other:
+        other.execute("INSERT INTO t VALUES (1)")
+        with pytest.raises(TryAgainError, match=f"process {other.info.backend_pid} of the server"):
+            await prepared(source)
+        left = database.server.slots()
+    await source.close()
+
+    assert left == []
 
 
 @pytest.mark.fault("F49")
