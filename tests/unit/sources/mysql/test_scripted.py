@@ -541,11 +541,11 @@ async def test_failover(server, other):
 async def test_a_server_that_looks_for_the_place(server, other):
     """By GTID it goes through a file first, without a word: that takes longer than a sign of life may."""
     place = await place_after(server, 2)
-    async with source(other, heartbeat=0.1) as made:
+    async with source(other, heartbeat=0.5) as made:
         other.found.clear()
         reading = asyncio.create_task(gather(made, place))
         await other.until(lambda server: any(one.sent > 1 for one in server.sessions))
-        await asyncio.wait([reading], timeout=1.5)
+        await asyncio.wait([reading], timeout=2.5)
         other.found.set()
 
         assert ids(await reading) == [3, 4]
@@ -692,8 +692,8 @@ async def test_a_silent_server(server):
     """Three signs of life are missed, and the connection counts as dead."""
     holds(server, transactions())
     found = []
-    async with source(server, heartbeat=0.1) as made:
-        with pytest.raises(TryAgainError, match=r"sent nothing for 0\.3 s, not even a sign of life"):
+    async with source(server, heartbeat=0.5) as made:
+        with pytest.raises(TryAgainError, match=r"sent nothing for 1\.5 s, not even a sign of life"):
             await collected(made.stream(start()), found)
 
     assert ids(found) == [1, 2, 3]

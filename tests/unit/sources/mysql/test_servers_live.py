@@ -356,7 +356,7 @@ async def until_broken(source, place, proxy, came):
 @pytest.mark.fault("F20")
 async def test_a_server_that_says_nothing_is_tried_again(database):
     """Connections stand, but no sign of life comes."""
-    async with following(database, "t", heartbeat=0.5) as source:
+    async with following(database, "t", heartbeat=1.0) as source:
         running = Running(source, await standing(source))
         session(database, "INSERT INTO t VALUES (1, 1)")
         await running.have(1)
@@ -466,7 +466,7 @@ async def test_the_millionth_file_comes_behind_the_one_before(database):
 @pytest.mark.fault("F04")
 async def test_a_log_that_is_reset_is_lost(database):
     """Under a running stream, and while nobody reads; also where file and offset are there again."""
-    async with following(database, "t", heartbeat=0.1) as source:
+    async with following(database, "t", heartbeat=1.0) as source:
         place = await standing(source)
         running = Running(source, place)
         session(database, "INSERT INTO t VALUES (1, 1)")

@@ -14,6 +14,12 @@ BASE = Address("127.0.0.1", 5432, "shop", USER, Secret(PASSWORD), Tls.PREFER, ti
 
 
 @pytest.fixture
+def patient(monkeypatch):
+    """A busy server is no silent one, however often signs of life are wanted."""
+    monkeypatch.setattr("fuagent.sources.postgres.dump.MISSED", 300)
+
+
+@pytest.fixture
 def address():
     """Where a database of a test is, as the reader's own account: ``address(database, tls=…)``."""
 

@@ -29,10 +29,10 @@ STRANGE = {
 }
 """How values are written elsewhere, and read."""
 HASTY = {
-    "statement_timeout": "150ms",
-    "lock_timeout": "150ms",
-    "idle_in_transaction_session_timeout": "150ms",
-    "idle_session_timeout": "150ms",
+    "statement_timeout": "1500ms",
+    "lock_timeout": "1500ms",
+    "idle_in_transaction_session_timeout": "1500ms",
+    "idle_session_timeout": "1500ms",
     "default_transaction_read_only": "on",
 }
 """Limits that end a session which waits."""
@@ -139,7 +139,7 @@ async def test_limits_of_the_account_end_no_session_of_ours(hasty):
     hasty.execute("INSERT INTO t SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) n")
 
     async def wait():
-        await asyncio.to_thread(hasty.execute, "SELECT pg_sleep(0.4)")
+        await asyncio.to_thread(hasty.execute, "SELECT pg_sleep(2)")
 
     async with following(hasty, "t", chunk_rows=5000) as source:
         await wait()
@@ -364,9 +364,10 @@ async def test_bytes_that_are_no_text_stop_the_sync(foreign):
 
 
 @pytest.mark.fault("F19")
+@pytest.mark.usefixtures("patient")
 async def test_the_server_hears_of_us_while_nothing_is_read(postgres_database, monkeypatch, address):
     """For longer than it waits for a reader: a service that takes its time costs no connection."""
-    monkeypatch.setitem(dump._SENDER, "wal_sender_timeout", "1s")
+    monkeypatch.setitem(dump._SENDER, "wal_sender_timeout", "3s")
     database = postgres_database
     database.create("t", "id int PRIMARY KEY, v text")
     async with following(database, "t", heartbeat=0.1, chunk_rows=100) as source:
@@ -375,7 +376,7 @@ async def test_the_server_hears_of_us_while_nothing_is_read(postgres_database, m
         async with aclosing(source.stream(place)) as stream:
             first = await anext(stream)
             [pid] = database.server.senders()
-            await asyncio.to_thread(database.execute, "SELECT pg_sleep(2.5)")
+            await asyncio.to_thread(database.execute, "SELECT pg_sleep(7)")
             count = len(first.rows)
             while count < 20000:
                 count += len((await anext(stream)).rows)
@@ -384,4 +385,4 @@ async def test_the_server_hears_of_us_while_nothing_is_read(postgres_database, m
     connection = await connect(address(database), dump._SENDER, replication="database")
     shown = await (await connection.execute("SHOW wal_sender_timeout")).fetchone()
     connection.end()
-    assert shown == ("1s",)
+    assert shown == ("3s",)

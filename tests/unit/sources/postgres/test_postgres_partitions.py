@@ -28,7 +28,7 @@ def parted(postgres_database, monkeypatch):
 
 async def coming(stream):
     """The keys in the next Rows that have any."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for rows in stream:
             if rows.rows:
                 return [row["id"] for row in plain([rows])]

@@ -262,6 +262,7 @@ async def test_a_server_that_stops_is_not_held_up(database, monkeypatch, taken):
             await reading
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_server_that_stops_is_not_held_up_by_rows_that_nobody_takes(database, monkeypatch):
     """It ends in order although nobody reads on, as while a service is down."""
     monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 0.2)
@@ -277,6 +278,7 @@ async def test_a_server_that_stops_is_not_held_up_by_rows_that_nobody_takes(data
                 pass
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_dropped_table_is_noticed_although_the_log_says_nothing(database, monkeypatch):
     """The publication is looked at now and then."""
     monkeypatch.setattr("fuagent.sources.postgres.source._LOOK", 0.0)
@@ -405,6 +407,7 @@ def test_nobody_connected():
 
 
 @since(13)
+@pytest.mark.usefixtures("patient")
 async def test_partitions_tell_as_much_as_their_table_promises(private_postgres, monkeypatch):
     """One made later may not: large values are never taken from its old rows, and the sync stops."""
     database = private_postgres().database()
