@@ -55,6 +55,7 @@ async def test_the_acknowledged_row_stays(world, keep_rows):
 
 async def test_cleaning_is_done_now_and_then(world, monkeypatch):
     """Acknowledging often costs nothing; the next look comes later."""
+    monkeypatch.setattr(cleaning, "EVERY", 3600.0)
     source, end, _ = await filled(world, 20, keep_rows=0)
     await source.acknowledge(end)
     world.sql(MANY.format(5))

@@ -533,7 +533,7 @@ async def test_two_readers_of_one_sync_do_not_both_read(database):
 @pytest.mark.fault("F17", "F20")
 async def test_a_reader_that_was_cut_off_is_waited_for(database, monkeypatch):
     """The server does not know that nobody is there any more: it lets go of a lock that nobody speaks for."""
-    monkeypatch.setattr("fuagent.sources.mysql.source._HELD_FOR", 2)
+    monkeypatch.setattr("fuagent.sources.mysql.source._HELD_FOR", 4)
     async with Proxy(database.server.port) as proxy:
         far = SimpleNamespace(url=lambda: f"mysql://127.0.0.1:{proxy.port}/{database.name}")
         async with following(far, "t") as gone, following(database, "t") as source:
@@ -587,7 +587,7 @@ async def until_let_in(source, place):
 @pytest.mark.fault("F17")
 async def test_a_lock_lasts_as_long_as_its_reader(database, monkeypatch):
     """Longer than the server waits for a word, though nothing is read meanwhile; a reader that has lost it reads no more."""
-    monkeypatch.setattr("fuagent.sources.mysql.source._HELD_FOR", 2)
+    monkeypatch.setattr("fuagent.sources.mysql.source._HELD_FOR", 4)
     session(database, "ALTER TABLE t ADD c LONGTEXT")
     async with following(database, "t", chunk_rows=1) as source, following(database, "t") as second:
         place = await standing(source)
@@ -596,7 +596,7 @@ async def test_a_lock_lasts_as_long_as_its_reader(database, monkeypatch):
             read = [await anext(stream)]
             [(start,)] = database.execute(NOW)
             now = start
-            while now < start + 5:
+            while now < start + 8:
                 with pytest.raises(TryAgainError, match="another reader") as refused:
                     await gather(second, place)
                 [(now,)] = database.execute(NOW)
