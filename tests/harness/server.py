@@ -59,13 +59,22 @@ for line in sys.stdin.readlines():
 """
 """Ends each server, and by force where it does not follow: SIGQUIT lets it give shared memory back."""
 _reapers: list[subprocess.Popen[bytes]] = []
+_ports: set[int] = set()
+"""Those that were given out."""
 
 
 def free_port() -> int:
-    """A port nobody listens on, below those that outgoing connections take while a server restarts."""
+    """A port nobody listens on, below those that outgoing connections take while a server restarts.
+
+    It is taken only later: no worker of a run gets one that another may have got, nor the same one twice.
+    """
     chance = SystemRandom()
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     while True:
-        port = chance.randrange(15_000, 32_000)
+        port = chance.randrange(15_000 + int(worker.removeprefix("gw")), 32_000, int(workers))
+        if port in _ports:
+            continue
+        _ports.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
