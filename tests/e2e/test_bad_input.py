@@ -200,9 +200,10 @@ async def test_a_redirect_of_a_batch_is_not_followed(status: int, tmp_path: Path
             async def away(_request: Request) -> web.Response:
                 return web.Response(status=status, headers={"location": f"{elsewhere.url}/ingest-batch"})
 
-            service.script.append(away)
+            service.answer = away
             await agent.start()
             says(await agent.state("wrong answer"), str(status))
+            service.answer = None
             await arrived(database, service, agent)
 
             assert elsewhere.requests == []
@@ -213,9 +214,15 @@ async def test_a_redirect_of_a_batch_is_not_followed(status: int, tmp_path: Path
 async def test_a_500_that_does_not_end_loses_nothing(tmp_path: Path) -> None:
     """Retrying with the same bytes for as long as it takes."""
     async with street(tmp_path) as (database, service, agent):
-        service.script.extend([500] * 4)
+
+        async def broken(_request: Request) -> web.Response:
+            return web.Response(status=500)
+
+        service.answer = broken
         await agent.start()
+        await until(lambda: len(service.posts) >= 4, "it is tried again and again")
         says(await agent.state("retrying"), "500")
+        service.answer = None
         await arrived(database, service, agent)
 
         assert len({post.body for post in service.posts[:5]}) == 1
@@ -287,9 +294,10 @@ async def test_a_login_page_with_200_is_not_a_delivery(tmp_path: Path) -> None:
         async def page(_request: Request) -> web.Response:
             return web.Response(text="<!DOCTYPE html><title>Please log in</title>", content_type="text/html")
 
-        service.script.append(page)
+        service.answer = page
         await agent.start()
         says(await agent.state("wrong answer"), "page")
+        service.answer = None
         await arrived(database, service, agent)
 
         assert service.posts[0].body == service.posts[1].body
