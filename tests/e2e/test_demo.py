@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from fuagent.demo import street
+from fuagent.demo.compare import compare
+from fuagent.demo.shop import TABLES
 
 pytestmark = pytest.mark.slow
 
@@ -71,20 +74,31 @@ def test_both_ends_are_equal_after_two_kills(tmp_path):
 
 def test_what_differs_is_said(tmp_path, monkeypatch):
     """A service that loses a row is found out: the comparison names the table and the count, and all is ended."""
-    monkeypatch.setattr(street, "DEADLINE", 10.0)
-    said, equal = [], []
+    copy, said, equal, later = tmp_path / "kept/service.db", [], [], [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later[0], sleep=time.sleep)
+    monkeypatch.setattr(street, "time", clock)
+
+    def say(text):
+        said.append(text.plain)
+        if ", process " in text.plain:  # the service runs, and the agent does not yet
+            with closing(sqlite3.connect(copy, timeout=30)) as database:
+                database.execute(
+                    "CREATE TRIGGER lose AFTER INSERT ON customers WHEN NEW.id = 5 "
+                    "BEGIN DELETE FROM customers WHERE id = 5; END"
+                )
 
     def play():
-        equal.append(street.show(tmp_path / "kept", lambda text: said.append(text.plain)))
+        equal.append(street.show(tmp_path / "kept", say))
+
+    def all_but_one():
+        wrong = [one for one in compare(tmp_path / "kept/shop.db", copy, TABLES) if not one.equal]
+        return [(one.table, one.missing, one.extra, one.different) for one in wrong] == [("customers", 1, 0, 0)]
 
     playing = threading.Thread(target=play)
     playing.start()
-    until(lambda: any("process" in line for line in said), "the service runs")
-    with closing(sqlite3.connect(tmp_path / "kept/service.db", timeout=30)) as database, database:
-        database.execute(
-            "CREATE TRIGGER lose AFTER INSERT ON customers WHEN NEW.id = 5 BEGIN DELETE FROM customers WHERE id = 5; END"
-        )
-        database.execute("DELETE FROM customers WHERE id = 5")
+    until(lambda: any(line.startswith("3. ") for line in said), "the agent starts")
+    until(all_but_one, "all other rows arrive")
+    later[0] = 2 * street.DEADLINE  # it has waited for long enough
     playing.join(PATIENCE)
 
     assert equal == [False]
