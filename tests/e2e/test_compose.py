@@ -10,9 +10,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import yaml
 
@@ -25,6 +26,13 @@ COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 def copied(path: Path) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path, timeout=30)) as database:
         return database.execute("SELECT id, item, price FROM orders ORDER BY id").fetchall()
+
+
+def answers(port: int) -> bool:
+    """What the service's health check asks."""
+    with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/healthz", timeout=4) as reply:
+        return bool(reply.status == 200)
+    return False
 
 
 async def test_a_row_of_the_database_gets_to_the_copy(tmp_path: Path, postgres_database: Any) -> None:
@@ -48,6 +56,8 @@ async def test_a_row_of_the_database_gets_to_the_copy(tmp_path: Path, postgres_d
         *("sh", "-c", command), env=os.environ | {"FUAGENT_DATABASE": f"sqlite:///{tmp_path / 'copy.db'}"}
     )
     try:
+        # As its depends_on has it: an agent that came first would try again ever more seldom.
+        await until(lambda: answers(port), "the service is healthy")
         async with Agent(tmp_path, settings) as agent:
             await agent.start()
             await agent.state("caught up", "shop")
