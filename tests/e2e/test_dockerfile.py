@@ -7,7 +7,6 @@ import importlib
 import json
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 from fuagent.version import __version__
 from harness import shop
 from harness.agent import config, until
+from harness.server import free_port
 from harness.service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -48,9 +48,7 @@ async def test_the_image_runs_and_says_that_it_is_healthy(tmp_path, dockerfile) 
     """Built from the checkout, installed, run: all rows arrive, it is found healthy while it runs, and ends in order."""
     image = dockerfile.Image(tmp_path / "image")
     image.build(dockerfile.read(), borrowed)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        image.environment["FUAGENT_LISTEN"] = f"127.0.0.1:{probe.getsockname()[1]}"
+    image.environment["FUAGENT_LISTEN"] = f"127.0.0.1:{free_port()}"
     database = shop.make(tmp_path / "shop.db", 3)
     async with Service() as service:
         path = Path(image.environment["FUAGENT_CONFIG"])
@@ -60,7 +58,7 @@ async def test_the_image_runs_and_says_that_it_is_healthy(tmp_path, dockerfile) 
         process = await asyncio.create_subprocess_exec(
             *image.command, env=image.environment, cwd=image.folder, stderr=asyncio.subprocess.DEVNULL
         )
-        await until(lambda: len(service.rows) == 3, "the rows arrive")
+        await until(lambda: service.ends, "the rows arrive, and the end marker behind them")
         running = await asyncio.to_thread(image.call, *image.health)
         process.send_signal(signal.SIGTERM)
 
