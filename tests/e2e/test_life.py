@@ -59,9 +59,11 @@ async def test_drain_is_a_bound(drips: bool, tmp_path: Path) -> None:
                 await response.prepare(request.raw)
             arrived.set()
             while not forever.is_set():
-                with suppress(TimeoutError, ConnectionError):
+                with suppress(TimeoutError):
                     await asyncio.wait_for(forever.wait(), 0.05)
-                    await response.write(b" ")
+                if drips:
+                    with suppress(ConnectionError):
+                        await response.write(b" ")
             return response
 
         service.answer = never
@@ -95,7 +97,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             await agent.state("draining")
             agent.process.send_signal(signal.SIGTERM)
 
-            assert await agent.wait(20) == 128 + signal.SIGTERM
+            assert await agent.wait() == 128 + signal.SIGTERM
 
             forever.set()
             service.answer = None
