@@ -48,7 +48,8 @@ async def test_figures_agree_with_what_the_service_got(tmp_path: Path) -> None:
         await agent.state("caught up")
         database.execute("UPDATE orders SET ver = 2 WHERE id = 1")
         await until(lambda: service.rows == shop.rows(database), "the change arrives")
-        await agent.state("caught up")
+        await agent.state("caught up", index=service.checkpoint)
+        await agent.state("caught up")  # which measures how far behind it is, now that it is not
         found = await figures(base)
         ready = await read(f"{base}/readyz")
         events = service.events()

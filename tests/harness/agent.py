@@ -148,15 +148,19 @@ class Agent:
         assert isinstance(report, dict)
         return next((sync for sync in report["syncs"] if sync["name"] == name), {})
 
-    async def state(self, wanted: str, name: str = "orders-sync") -> dict[str, Any]:
-        """Wait until the sync is in this state; gives its status."""
+    async def state(self, wanted: str, name: str = "orders-sync", *, index: int = 0) -> dict[str, Any]:
+        """Wait until the sync is in this state; gives its status.
+
+        ``index``: and until it has acknowledged this one. A row is at the service before its answer is with the agent,
+        and until then the state is that of before.
+        """
         seen: dict[str, Any] = {}
 
         async def there() -> dict[str, Any] | None:
             assert self.process is None or self.process.returncode is None, self.text()
             seen.clear()
             seen.update(await self.status(name))
-            return seen if seen.get("state") == wanted else None
+            return seen if seen.get("state") == wanted and seen["index"] >= index else None
 
         return await until(there, lambda: f"state {wanted} of {seen}; the log says:\n{self.text()[-3000:]}")
 
