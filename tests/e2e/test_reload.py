@@ -85,13 +85,16 @@ async def test_added_and_removed(tmp_path: Path) -> None:
         agent.configure(whole)
         removed = await agent.call("reload")
         nothing = await agent.call("reload")
-        left = await _syncs(agent)
+
+        async def ended() -> bool:
+            return [sync["name"] for sync in await _syncs(agent)] == ["copy"]
+
+        await until(ended, "the sync that was removed has ended")
         await agent.end()
 
         assert added == (0, "added: copy\n", "")
         assert removed == (0, "removed: orders-sync\n", "")
         assert nothing == (0, "nothing has changed\n", "")
-        assert [sync["name"] for sync in left] == ["copy"]
 
 
 async def _syncs(agent: Agent) -> list[dict[str, Any]]:
