@@ -48,7 +48,7 @@ class Uvicorn:
             self.process = await asyncio.create_subprocess_exec(
                 *[sys.executable, "-m", "uvicorn", "main:app", "--port", str(self.port)],
                 cwd=self.directory,
-                env=unmeasured(),
+                env=unmeasured() | {"PYTHONUNBUFFERED": "1"},
                 stdout=log,
                 stderr=log,
             )
@@ -84,7 +84,6 @@ async def street(directory: Path, servers: str = "") -> AsyncIterator[tuple[sqli
     quickstart(directory, servers)
     database = shop.make(directory / "shop.db", 20)
     service = Uvicorn(directory)
-    os.environ["PYTHONUNBUFFERED"] = "1"
     await service.start()
     try:
         async with Agent(directory, config(directory / "shop.db", service.document)) as agent:
