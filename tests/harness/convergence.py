@@ -34,7 +34,8 @@ def differences(service: Service, *workloads: Workload) -> list[str]:
     A row is compared in all columns if it was written since the table's last DDL; a DDL writes
     no rows, so others are compared in the fixed columns.
     """
-    theirs, ours = service.rows, {key: row for workload in workloads for key, row in rows(workload).items()}
+    # A copy, made in one step: the service may go on taking rows in another thread.
+    theirs, ours = dict(service.rows), {key: row for workload in workloads for key, row in rows(workload).items()}
     found = [f"row {key} is missing" for key in sorted(ours.keys() - theirs.keys())]
     found += [f"row {key} should be gone" for key in sorted(theirs.keys() - ours.keys())]
     owed = {key: columns for workload in workloads for key, columns in _owed(workload)}
