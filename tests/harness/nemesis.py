@@ -95,7 +95,7 @@ class PostgresNemesis(Nemesis):
             await asyncio.to_thread(self.server.terminate, pid)
 
     async def crash_sender(self) -> None:
-        """SIGKILL to one: the server ends all sessions and recovers by itself."""
+        """SIGKILL to one, if it is still there: the server ends all sessions and recovers by itself."""
         for pid in (await asyncio.to_thread(self.server.senders))[:1]:
             await asyncio.to_thread(self.server.crash, pid)
 

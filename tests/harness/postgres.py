@@ -26,6 +26,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -279,13 +280,20 @@ class Postgres(Server):
         ask = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
         until(lambda: not self.execute(ask, pid, database="postgres"), f"session {pid} never ended")
 
-    def crash(self, pid: int) -> None:
-        """SIGKILL to one of its processes, and wait until it has ended all sessions, recovered, and answers again."""
-        [child] = [child for child in self._children() if child.pid == pid]
+    def crash(self, pid: int) -> bool:
+        """SIGKILL to one of its processes, and wait until it has ended all sessions, recovered, and answers again.
+
+        False, and nothing of that, where the process has ended by itself.
+        """
         with self.connect(database="postgres") as witness:
-            child.kill()
+            try:
+                [child] = [child for child in self._children() if child.pid == pid]
+                child.kill()
+            except (ValueError, psutil.NoSuchProcess):
+                return False
             until(lambda: not _answers(witness), "the server never noticed")
         self._wait_until_it_answers()
+        return True
 
     def copy(self, folder: Path) -> None:
         """A backup of the running server, taken as pg_basebackup would, which some packages leave out.

@@ -158,12 +158,22 @@ def test_a_server_recovers_from_the_crash_of_one_process(private_postgres):
     with database.connect() as first, database.connect() as second:
         second.execute("INSERT INTO t VALUES (1)")
         before = server.process.pid
-        server.crash(first.info.backend_pid)
+        assert server.crash(first.info.backend_pid)
         with pytest.raises(psycopg.OperationalError):
             second.execute("SELECT 1")
 
     assert database.rows("t") == [{"id": 1}]
     assert server.process.pid == before
+
+
+def test_a_process_that_has_ended_cannot_be_crashed(postgres):
+    """Whoever chose it chose too late: no other session notices."""
+    with postgres.connect() as gone, postgres.connect() as other:
+        pid = gone.info.backend_pid
+        postgres.terminate(pid)
+
+        assert not postgres.crash(pid)
+        assert other.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_options_hold_from_a_start_on(private_postgres):
