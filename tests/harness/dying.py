@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -256,12 +257,20 @@ class Told:
         return "\n".join(lines) + "\n"
 
 
-def everywhere(source: str) -> list[str]:
-    """Every point where an agent dies in a whole story, in the order of chapters."""
+def parts(source: str) -> dict[str, list[str]]:
+    """The parts of a whole story, and the points where an agent dies in each, in the order of chapters."""
     kind = {"mariadb": "mysql"}.get(source, source)
     moved = () if kind == "sqlite" else (MOVED,)
-    found = (*_opening(kind), *SNAPSHOT.points, *LAST_ROWS.points, *CHANGES, *CONFIRMED[kind], *moved)
-    return list(dict.fromkeys((*found, *ASKED.points, *LOST[kind])))
+    return {
+        "snapshot": [*_opening(kind), *SNAPSHOT.points, *LAST_ROWS.points],
+        "changes": [*CHANGES, *CONFIRMED[kind], *moved],
+        "wishes and losses": [*ASKED.points, *LOST[kind]],
+    }
+
+
+def everywhere(source: str) -> list[str]:
+    """Every point where an agent dies in a whole story, in the order of chapters."""
+    return list(dict.fromkeys(chain.from_iterable(parts(source).values())))
 
 
 def _opening(kind: str) -> tuple[str, ...]:
@@ -317,14 +326,22 @@ class Story:
 
     async def whole(self, again: int = 2) -> None:
         """All chapters."""
-        await self.chapter(Chapter(_opening(self._kind)))
-        await self.chapter(SNAPSHOT)
-        await self.chapter(LAST_ROWS)
-        await self.changes((*CHANGES, *CONFIRMED[self._kind]), again)
-        await self.chapter(ASKED._replace(points=ASKED.points[:1]), self._ask)
-        await self.chapter(ASKED._replace(points=ASKED.points[1:]))
-        await self.rest()
-        await self.losing()
+        for part in parts(self._kind):
+            await self.part(part, again)
+
+    async def part(self, part: str, again: int = 2) -> None:
+        """The chapters of one of `parts`; all but the first need a snapshot that was taken."""
+        if part == "snapshot":
+            await self.chapter(Chapter(_opening(self._kind)))
+            await self.chapter(SNAPSHOT)
+            await self.chapter(LAST_ROWS)
+        elif part == "changes":
+            await self.changes((*CHANGES, *CONFIRMED[self._kind]), again)
+        else:
+            await self.chapter(ASKED._replace(points=ASKED.points[:1]), self._ask)
+            await self.chapter(ASKED._replace(points=ASKED.points[1:]))
+            await self.rest()
+            await self.losing()
 
     async def calm(self) -> None:
         """A life without a fault, which ends when all there is was sent."""
