@@ -168,7 +168,8 @@ class Agent:
         """Where ``--listen`` put its pages: the base URL, once the log says it."""
 
         def told() -> str | None:
-            lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+            whole, _, _ = self.text().rpartition("\n")  # the last line may be under way
+            lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
             return next((line["address"] for line in reversed(lines) if line["event"] == "listening"), None)
 
         return f"http://{await until(told, 'the agent listens')}"
