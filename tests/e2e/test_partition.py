@@ -73,7 +73,7 @@ async def test_a_cable_is_pulled_and_put_in_again(
                     assert agent.process.returncode is None, agent.text()
                     return all(last in service.rows for service in services.values())
 
-                await until(there, f"row {last} has arrived", 150)
+                await until(there, f"row {last} has arrived", 200)  # that minute, and the longest wait
 
             written(1, 2)
             await agent.start()
