@@ -243,3 +243,20 @@ def test_any_headers(headers):
     """Whatever is sent gives yes or no."""
     assert auth.accepts(KEY, headers) in {True, False}
     assert auth.accepts(BASIC, headers) in {True, False}
+
+
+def test_what_is_shown_of_it_holds_no_secret():
+    """Names of headers and parameters, and the scheme before a value, are told; every value is covered."""
+    demands = [[key_in("header", "k-header"), key_in("query", "k-query"), key_in("cookie", "k-cookie")]]
+
+    assert auth.covered(auth.access(KEY, demands)) == auth.Access(
+        (
+            ("x-api-key", "***"),
+            ("Authorization", "Bearer ***"),
+            ("k-header", "***"),
+            ("Cookie", "***"),
+        ),
+        "k-query=***",
+    )
+    assert auth.covered(auth.access(BASIC)) == auth.Access((("Authorization", "Basic ***"),), "")
+    assert auth.covered(auth.Access((), "a=1&b&c=2=3")) == auth.Access((), "a=***&b=***&c=***")
