@@ -18,6 +18,12 @@ import pytest
 PATIENCE = 60.0
 
 
+def _in_front_of_a_person():
+    """The terminal is this process's own, and Ctrl-C ends it also where the tests run in the background, without SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """One run of the program behind a pseudo-terminal, wide enough for the longest path of a temporary directory."""
 
@@ -35,7 +41,7 @@ class Terminal:
             stdout=side,
             stderr=side,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - so that Ctrl-C reaches it
+            preexec_fn=_in_front_of_a_person,  # noqa: PLW1509 - so that Ctrl-C reaches it
         )
         os.close(side)
         self.seen = ""
