@@ -22,6 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "<img src=x onerror=alert(1)>"
 TOUCHY = 3
 """The row that the service of the sync `aside` does not take."""
+FATES = {"orders": "caught up", "hostile": "halted", "aside": "caught up", "down": "retrying"}
+"""The state that each sync comes to."""
 
 
 @dataclass
@@ -35,10 +37,12 @@ class World:
     port: int = field(default_factory=free_port)
 
     async def start(self) -> None:
-        """Start the agent, at the same address as before."""
+        """Start the agent, at the same address as before, and wait until each sync has met its fate."""
         await self.agent.start("--listen", str(self.port))
         self.base = await self.agent.window()
         self.link = await until(self.told, "the agent tells its link")
+        for name, state in FATES.items():  # until then lines change their places
+            await self.agent.state(state, name)
 
     async def told(self) -> str:
         """The link with the token, once the agent is there to tell it."""
@@ -82,13 +86,6 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         async with Agent(folder, settings) as agent:
             there = World(agent, database)
             await there.start()
-            for name, state in {
-                "orders": "caught up",
-                "hostile": "halted",
-                "aside": "caught up",
-                "down": "retrying",
-            }.items():
-                await agent.state(state, name)
             yield there
     database.close()
 
