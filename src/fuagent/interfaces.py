@@ -122,6 +122,10 @@ class Head:
     """How much of its log the database keeps for this sync, where it keeps some for each reader."""
     bytes_room: int | None = None
     """How much more it will keep, where there is a limit: then it lets go of what was not read."""
+    seconds_kept: float | None = None
+    """For how long after its commit it keeps a change at least, read or not, where it goes by age alone."""
+    since: float | None = None
+    """Unix time before which nothing behind the place was committed, where the place tells."""
 
 
 # A driver is a class behind an entry point (``fuagent.sources`` or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fuagent.errors import HaltSyncError
@@ -14,6 +15,12 @@ _ASKED = (
     *("expire_logs_days", "gtid_mode", "gtid_domain_id", "read_only", "log_slave_updates", "log_replica_updates"),
     *("lower_case_table_names", "log_bin_compress", "binlog_transaction_compression"),
 )
+
+_KEEPING = ("binlog_expire_logs_seconds", "expire_logs_days", "binlog_expire_logs_auto_purge", "basedir")
+_ROOM = ("max_binlog_total_size", "binlog_space_limit")
+"""A limit of the whole log in bytes, as MariaDB and Percona call it."""
+_AMAZON = "/rdsdbbin"
+"""Where Amazon RDS and Aurora keep the server's programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +63,7 @@ async def server(link: Link) -> Server:
     Raises:
         HaltSyncError: it is too old, or no MySQL or MariaDB at all.
     """
-    names = ", ".join(f"'{name}'" for name in _ASKED)
-    said = {
-        name.lower(): value
-        for name, value in await link.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
-    }
+    said = await _variables(link, _ASKED)
     text = said.get("version", "")
     mariadb = "mariadb" in f"{text} {said.get('version_comment', '')}".lower()
     version = _version(text)
@@ -90,6 +93,26 @@ async def server(link: Link) -> Server:
         expire_seconds=_kept(said),
         lower_case_names=int(said.get("lower_case_table_names") or 0),
     )
+
+
+async def kept_for(link: Link) -> float | None:
+    """For how many seconds the log is kept at least, as the server is set now.
+
+    A file goes when the last change in it is that old. None where that alone does not decide: it is kept for ever, or
+    until its size is too large, or goes by a setting of the service that hosts the server.
+    """
+    said = await _variables(link, (*_KEEPING, *_ROOM))
+    never = said.get("binlog_expire_logs_auto_purge", "ON").upper() in {"OFF", "0"}
+    if never or any(int(said.get(name) or 0) for name in _ROOM) or said.get("basedir", "").startswith(_AMAZON):
+        return None
+    return _kept(said) or None
+
+
+async def _variables(link: Link, names: Sequence[str]) -> dict[str, str]:
+    """Those of these variables that the server knows."""
+    asked = ", ".join(f"'{name}'" for name in names)
+    found = await link.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({asked})")
+    return {name.lower(): value for name, value in found}
 
 
 def _version(text: str) -> tuple[int, int, int]:

@@ -24,7 +24,7 @@ from fuagent.sources.mysql.link import DIALECT, IDLE_FOR, Link
 from fuagent.sources.mysql.options import Options as MySQLOptions
 from fuagent.sources.mysql.places import Spot
 from fuagent.sources.mysql.reading import LogReader, Prepared, Question
-from fuagent.sources.mysql.server import Server
+from fuagent.sources.mysql.server import Server, kept_for
 from fuagent.sources.mysql.server import server as asked
 from fuagent.sources.mysql.tables import Layout
 from fuagent.sources.mysql.versions import Unknown, Versions
@@ -113,8 +113,13 @@ class MySQL(ServerSource[MySQLOptions, Link, Server, Layout, Versions]):
         """Where the log ends."""
         finder = self._finder()
         end = await finder.end(self._base)
-        behind = await finder.bytes_between(places.read(place.position), end) if place else None
-        return Head(end.text(), None, behind)
+        spot = places.read(place.position) if place else None
+        behind = await finder.bytes_between(spot, end) if spot else None
+        async with self._asking:
+            kept = await kept_for(self._opened)
+        # What lies behind a place in a file was committed after that was begun.
+        since = spot.created if spot and behind is not None else 0
+        return Head(end.text(), None, behind, seconds_kept=kept, since=since or None)
 
     async def acknowledge(self, place: Place) -> None:
         """The server keeps its log as long as it is told to."""

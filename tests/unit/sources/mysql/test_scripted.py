@@ -27,6 +27,7 @@ from mysql_scripted import (
 from fuagent.errors import DecodeError, HaltSyncError, LostPlaceError, TryAgainError
 from fuagent.model import Anchor, Deletes
 from fuagent.sources.mysql import places
+from fuagent.sources.mysql.places import Spot
 from fuagent.testing.source_kit import gather, pictured
 from fuagent.wire.mysql import events
 from harness.mysql_login import SHA2
@@ -201,6 +202,52 @@ async def test_open_prepare_stream(scripting, version):
     assert dump.registered.server_id == dump.dump.server_id >= 1 << 31
     assert dump.dump.variables["source_heartbeat_period"] == "30000000000"
     assert server.unanswered == []
+
+
+KEEPS = {"binlog_expire_logs_seconds": "259200"}
+
+
+@pytest.mark.parametrize(
+    ("version", "variables", "kept"),
+    [
+        ("8.0.36", KEEPS, 259_200),
+        ("8.0.36", KEEPS | {"expire_logs_days": "9"}, 259_200),
+        ("8.0.36", {"binlog_expire_logs_seconds": "0", "expire_logs_days": "2"}, 172_800),
+        ("5.7.44", {"expire_logs_days": "2"}, 172_800),
+        ("10.5.9-MariaDB", {"expire_logs_days": "0.5"}, 43_200),
+        ("8.4.3", KEEPS | {"binlog_expire_logs_auto_purge": "ON", "basedir": "/usr/"}, 259_200),
+        ("8.4.3", KEEPS | {"binlog_expire_logs_auto_purge": "OFF"}, None),
+        ("8.4.3", {"binlog_expire_logs_seconds": "0"}, None),
+        ("5.7.44", {"expire_logs_days": "0"}, None),
+        ("11.4.2-MariaDB", KEEPS | {"max_binlog_total_size": "0"}, 259_200),
+        ("11.4.2-MariaDB", KEEPS | {"max_binlog_total_size": "1073741824"}, None),
+        ("8.0.36", KEEPS | {"binlog_space_limit": "1073741824"}, None),
+        ("8.0.36", KEEPS | {"basedir": "/rdsdbbin/mysql-8.0.36.R1/"}, None),
+        ("8.0.36", KEEPS | {"basedir": "/rdsdbbin/oscar-8.0.mysql_aurora.3.07.1/"}, None),
+    ],
+)
+async def test_for_how_long_the_log_is_kept(scripting, version, variables, kept):
+    """Seconds before days; unknown where a size or a hosting service decides as well, and where it is kept for ever."""
+    server = holds(says(await scripting(version=version), variables={"version": version, **variables}), transactions(1))
+    made = unopened(server)
+    await made.open()
+    asked = len(server.sessions[-1].statements)
+    found = await made.head(None)
+    await made.close()
+
+    assert found.seconds_kept == kept
+    assert len(server.sessions[-1].statements) == asked + 2, "the end of the log and the settings, and nothing else"
+
+
+async def test_since_when_changes_wait(server):
+    """Nothing behind a place is older than its file; of a place in another log nothing is known."""
+    holds(server, transactions(1))
+    async with source(server) as made:
+        heads = [await made.head(place) for place in (start(created=BEGUN), start(), None)]
+        elsewhere = await made.head(Spot("binlog.000001", 4, 7, UUID_B, created=BEGUN).place(0))
+
+    assert [head.since for head in heads] == [BEGUN, None, None]
+    assert elsewhere.since is None
 
 
 async def test_a_live_stream(server):

@@ -439,6 +439,25 @@ async def test_the_log_goes_on_in_another_file(database):
     assert len({number // places.FILE for number in numbers}) > 3
 
 
+async def test_for_how_long_the_log_is_kept_is_looked_at_anew(database):
+    """An operator changes it while the agent reads, and the next question tells; nothing waits that is older than its file."""
+    [[before]] = database.execute("SELECT @@GLOBAL.binlog_expire_logs_seconds")
+    try:
+        async with following(database, "t") as source:
+            database.execute("INSERT INTO t VALUES (1, 1)")
+            place = await standing(source)
+            found = []
+            for seconds in (259_200, 0, 86_400):
+                database.execute(f"SET GLOBAL binlog_expire_logs_seconds = {seconds}")
+                found.append(await source.head(place))
+            begun = await source._finder().created(places.read(place.position).file)
+    finally:
+        database.execute(f"SET GLOBAL binlog_expire_logs_seconds = {before}")
+
+    assert [head.seconds_kept for head in found] == [259_200, None, 86_400]
+    assert [head.since for head in found] == [begun] * 3
+
+
 @pytest.mark.fault("F04")
 async def test_the_millionth_file_comes_behind_the_one_before(database):
     """Its name is longer, and as a text it would come first: numbers rise, and each place is found again."""
