@@ -250,6 +250,7 @@ class Agent:
             if head is not None:
                 progress.behind_rows, progress.behind_bytes = head.rows_behind, head.bytes_behind
                 progress.kept_bytes, progress.room_bytes = head.bytes_kept, head.bytes_room
+                progress.kept_seconds, progress.unread_since = head.seconds_kept, head.since
 
     @staticmethod
     async def _look_at_rest(sync: Sync, place: Place | None) -> Head | None:

@@ -373,8 +373,10 @@ class _Session:
                 above = max(index, *(anchor.place.previous for anchor in anchors)) + UNSEEN
             place = await sync.source.oldest(above)
             sync.journal.forget_anchors()
+            sync.progress.went_back()
         else:
             if index < record.acknowledged:
+                sync.progress.went_back()
                 sync.reporter.notice(f"The service went back to {index}; what came after is sent again.")
             sync.unproven = unproven and not sync.settings.trust_checkpoint
         sync.ledger.anchored(place, index, acknowledged=index, answered=checkpoint.index)

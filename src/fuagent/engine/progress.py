@@ -10,6 +10,8 @@ from fuagent.engine.lifecycle import Event, State, step
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Seconds up to which attempts are counted together; what took longer comes last."""
 
+DAY = 86400.0
+"""Seconds before the source lets go of what was not delivered in which a person should know of it."""
 _NOT_WORKING = frozenset({State.STARTING, State.RETRYING, State.WRONG_ANSWER, State.UNAUTHORISED})
 _DELIVERED = frozenset({Event.SENT, Event.CAUGHT_UP})
 
@@ -64,6 +66,12 @@ class Progress:
     """How much of its log the database keeps for this sync."""
     room_bytes: int | None = None
     """How much more it will keep before it lets go of what was not read."""
+    kept_seconds: float | None = None
+    """For how long it keeps a change at least, read or not, where it goes by age alone."""
+    unread_since: float | None = None
+    """Unix time before which nothing was committed that is still to be read, as the source tells."""
+    met_end: bool = False
+    """Whether everything up to ``current_until`` was seen to be delivered, or is in the snapshot under way."""
     last_change: float | None = None
     """When the last change acknowledged was committed, where the log says it."""
     last_sent: float | None = None
@@ -85,6 +93,7 @@ class Progress:
             self.stalled_since = now
         if after is State.CAUGHT_UP:
             self.current_until = None
+            self.met_end = True
         else:
             self.busy(now)
 
@@ -98,6 +107,27 @@ class Progress:
         if self.current_until is None:
             return 0.0
         return max(0.0, now - max(self.current_until, self.last_change or 0.0))
+
+    def went_back(self) -> None:
+        """It reads on from an earlier place: what was delivered behind that says nothing of how old what waits now is."""
+        self.met_end, self.last_change, self.unread_since = False, None, None
+
+    def room_seconds(self, now: float) -> float | None:
+        """Seconds until the database, at the earliest, lets go by age of what was not delivered; None where not known.
+
+        Lag does not tell it: that begins with the agent, and what waits may be older.
+        """
+        if self.kept_seconds is None:
+            return None
+        delivered = [one for one in (self.unread_since, self.last_change) if one is not None]
+        if self.met_end:
+            delivered.append(now if self.current_until is None else self.current_until)
+        return max(0.0, self.kept_seconds - max(0.0, now - max(delivered))) if delivered else None
+
+    def loss_is_near(self, now: float) -> bool:
+        """Whether that is worth a person's look: less than a day, and less than half of what the database keeps at all."""
+        room = self.room_seconds(now)
+        return room is not None and room < min(DAY, (self.kept_seconds or 0.0) / 2)
 
     def attempted(self, seconds: float) -> None:
         """Count one attempt to deliver a batch."""

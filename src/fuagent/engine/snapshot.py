@@ -149,6 +149,7 @@ class Snapshot:
         # Apart from the changes up to S: a row deleted among them is none that the snapshot contains.
         sync.next_run()
         sync.progress.snapshot_rows = 0
+        sync.progress.met_end = True  # what is older than S was delivered, or is in the picture
         sync.reporter.meet(Event.SNAPSHOT)
         rows = with_last_index(run.rows(), numbered.index) if numbered.index else run.rows()
         await self._stream.run(rows, run.place, Passage())

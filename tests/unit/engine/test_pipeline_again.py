@@ -173,6 +173,33 @@ def test_nobody_waits_any_more():
     World(**ASIDE).run(story)
 
 
+def test_a_service_that_went_back_may_wait_for_old_changes():
+    """How old is not known until something of it was delivered, or all: the time to loss says nothing meanwhile."""
+
+    async def story(world: World) -> None:
+        world.put(1)
+        world.begin()
+        await world.caught_up()
+        world.progress.kept_seconds = 1000.0
+        before = world.progress.room_seconds(world.clock.time())
+        backup = world.service.backup()
+        world.put(2)
+        await world.until(lambda: ("a", 2) in world.service.rows())
+        world.service.rule = lambda _batch: Reply(UNAVAILABLE)
+        world.put(3)
+        await world.until(lambda: world.progress.state is State.RETRYING)
+        world.service.store = backup
+        await world.until(lambda: any("went back" in text for text in world.progress.notices))
+        meanwhile = world.progress.room_seconds(world.clock.time())
+        world.service.rule = lambda _batch: None
+        await world.caught_up()
+
+        assert (before, meanwhile) == (1000.0, None)
+        assert world.progress.room_seconds(world.clock.time()) == 1000.0
+
+    World().run(story)
+
+
 def test_a_service_that_went_back_meanwhile():
     """Where a checkpoint has moved back the session begins anew, and what was asked for is done in the next one."""
 

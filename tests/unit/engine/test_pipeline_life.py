@@ -542,6 +542,26 @@ class TestSideBySide:
 
         Two().run(play)
 
+    def test_status_tells_for_how_long_a_log_is_kept(self):
+        """What the source says of age is in the progress, at once and as it changes."""
+
+        async def play(agent, one: World, two: World, _running) -> None:
+            await one.until(lambda: one.settled and one.record.snapshots and two.record.snapshots)
+            said = Head("end", seconds_kept=3600.0, since=17.0)
+
+            async def head(_place) -> Head:
+                return said
+
+            one.sync.source.head = head
+            first, second = await agent.status()
+            assert (first.kept_seconds, first.unread_since) == (3600.0, 17.0)
+            assert (second.kept_seconds, second.unread_since) == (None, None)
+            said = Head("end")
+            [first, _] = await agent.status()
+            assert (first.kept_seconds, first.unread_since) == (None, None)
+
+        Two().run(play)
+
     @pytest.mark.fault("F37")
     def test_status_of_what_does_not_move(self):
         """Whatever keeps a sync from reading, what waits for it is told; at rest its source is opened for that alone."""

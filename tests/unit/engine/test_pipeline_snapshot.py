@@ -61,6 +61,22 @@ class TestRepeatedFirst:
         assert sorted(event["id"] for event in events[3:]) == [2, 3, 4, 9]
         assert len(world.service.markers) == 1
 
+    def test_time_to_loss_under_its_rows(self):
+        """What waits behind a first snapshot is younger than that: a log that is kept more briefly is seen to end."""
+
+        async def story(world: World) -> None:
+            world.put(1, 2, 3, 4)
+            world.begin()
+            world.progress.kept_seconds = 1000.0
+            before = world.progress.room_seconds(world.clock.time())
+            world.service.rule = refuse_row(3)
+            await world.until(lambda: world.progress.state is State.RETRYING and world.progress.retries > 3)
+            now = world.clock.time()
+            assert before is None
+            assert 0 < world.progress.lag(now) == 1000.0 - world.progress.room_seconds(now)
+
+        World(batch_size=2).run(story)
+
     def test_third_attempt_goes_on_where_the_second_was(self):
         """Changes that the second attempt delivered are not sent a third time."""
 

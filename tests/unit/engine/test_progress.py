@@ -6,7 +6,7 @@ import pytest
 
 from fuagent.engine import retry
 from fuagent.engine.lifecycle import Event
-from fuagent.engine.progress import DURATIONS, Progress
+from fuagent.engine.progress import DAY, DURATIONS, Progress
 from fuagent.errors import TryAgainError, UnauthorisedError, WrongAnswerError
 from fuagent.model import Outcome, Verdict
 
@@ -42,6 +42,46 @@ def test_a_commit_time_of_the_source_makes_the_lag_smaller(progress):
     progress.last_change = 131.0
 
     assert (behind, progress.lag(130.0)) == (5.0, 0.0)
+
+
+def test_the_time_to_loss_by_age_goes_by_what_surely_was_delivered(progress):
+    """Lag alone does not tell it after a start: what waits may be days old. Unknown is unknown, and never too late."""
+    untold = progress.room_seconds(130.0)
+    progress.kept_seconds = 1000.0
+    started = progress.room_seconds(130.0)
+    progress.unread_since = 50.0
+    by_place = progress.room_seconds(130.0)
+    progress.last_change = 90.0
+    by_change = progress.room_seconds(130.0)
+    progress.meet(Event.CAUGHT_UP, 140.0)
+    current = progress.room_seconds(500.0)
+    progress.busy(500.0)
+    waiting, gone = progress.room_seconds(530.0), progress.room_seconds(9000.0)
+    progress.went_back()
+
+    assert (untold, started, by_place, by_change) == (None, None, 920.0, 960.0)
+    assert (current, waiting, gone, progress.room_seconds(530.0)) == (1000.0, 970.0, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("kept", "passed", "near"),
+    [
+        (3600.0, 0.0, False),
+        (3600.0, 1700.0, False),
+        (3600.0, 1900.0, True),
+        (7 * DAY, 5.9 * DAY, False),
+        (7 * DAY, 6.1 * DAY, True),
+        (7 * DAY, 8 * DAY, True),
+        (None, 8 * DAY, False),
+    ],
+)
+def test_loss_is_near_below_a_day_and_below_half(progress, kept, passed, near):
+    """A server that keeps its log for an hour is no alarm by itself."""
+    progress.kept_seconds = kept
+    progress.meet(Event.CAUGHT_UP, 100.0)
+    progress.busy(100.0)
+
+    assert progress.loss_is_near(100.0 + passed) is near
 
 
 def test_trouble_counts_from_its_beginning_until_something_is_delivered(progress):
