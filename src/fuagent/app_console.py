@@ -180,6 +180,9 @@ def overview(one: Progress, now: float) -> told.Told:
         behind_bytes=one.behind_bytes,
         kept_bytes=one.kept_bytes,
         room_bytes=one.room_bytes,
+        kept_seconds=one.kept_seconds,
+        room_seconds=one.room_seconds(now),
+        loss_is_near=one.loss_is_near(now),
         snapshot=_snapshot(one),
     )
 

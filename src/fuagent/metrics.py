@@ -93,6 +93,18 @@ FIGURES: tuple[Figure, ...] = (
         lambda one, _: one.room_bytes,
     ),
     Figure(
+        "fuagent_log_kept_seconds",
+        "gauge",
+        "for how long at least the source keeps its log, where it goes by age alone",
+        lambda one, _: one.kept_seconds,
+    ),
+    Figure(
+        "fuagent_log_room_seconds",
+        "gauge",
+        "seconds until the source, at the earliest, lets go by age of what was not delivered, where that is known",
+        lambda one, now: one.room_seconds(now),
+    ),
+    Figure(
         "fuagent_gap",
         "gauge",
         "1 while changes may be missing at the service because the place in the log was lost",

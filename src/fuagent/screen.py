@@ -162,8 +162,8 @@ def _behind(progress: Progress) -> str:
     return size(progress.behind_bytes) if progress.behind_bytes is not None else ""
 
 
-def _remarks(progress: Progress) -> Iterator[tuple[str, str]]:
-    """What a person should know of this sync beside its figures: (what it is, text)."""
+def _remarks(progress: Progress, now: float) -> Iterator[tuple[str, str]]:
+    """What a person should know of this sync beside its figures at Unix time ``now``: (what it is, text)."""
     if progress.problem:
         yield "problem", progress.problem
     if progress.fix:
@@ -175,6 +175,9 @@ def _remarks(progress: Progress) -> Iterator[tuple[str, str]]:
     if (progress.kept_bytes or 0) >= KEPT or (progress.room_bytes is not None and progress.room_bytes < KEPT):
         room = "" if progress.room_bytes is None else f", and lets go of it after {size(progress.room_bytes)} more"
         yield "notice", f"the database keeps {size(progress.kept_bytes or 0)} of its log for this sync{room}"
+    if progress.loss_is_near(now):
+        kept, room = seconds(progress.kept_seconds or 0), seconds(progress.room_seconds(now) or 0)
+        yield "notice", f"the database keeps changes for {kept}: at the earliest in {room} it lets go of some not read"
     if progress.unproven:
         yield "notice", "the place was found by its number alone, without the journal"
     if progress.snapshot_cause and progress.state is State.SNAPSHOT:
@@ -216,7 +219,7 @@ async def watch(agent: Agent) -> None:
 
     def board() -> RenderableType:
         now = time.monotonic()
-        return _board(agent.progress, rates.take(now, agent.progress), now - began, console)
+        return _board(agent.progress, rates.take(now, agent.progress), now - began, console, time.time())
 
     try:
         with Live(board(), console=console, auto_refresh=False) as live:
@@ -239,13 +242,15 @@ async def _measure(agent: Agent) -> None:
         await asyncio.sleep(ASK_EVERY)
 
 
-def _board(syncs: Sequence[Progress], rates: Mapping[str, float], running: float, console: Console) -> RenderableType:
+def _board(
+    syncs: Sequence[Progress], rates: Mapping[str, float], running: float, console: Console, now: float
+) -> RenderableType:
     """The whole picture: a headline, a line for each sync, and below it what a person should know."""
-    return Group(_headline(syncs, running), *_lines(syncs, rates, console))
+    return Group(_headline(syncs, running), *_lines(syncs, rates, console, now))
 
 
 def _lines(
-    syncs: Sequence[Progress], rates: Mapping[str, float], console: Console, resting: str = ""
+    syncs: Sequence[Progress], rates: Mapping[str, float], console: Console, now: float, resting: str = ""
 ) -> Iterator[RenderableType]:
     """A line for each sync, and below it what a person should know; ``resting`` is what to call all of them."""
     plain = not console.encoding.startswith("utf")
@@ -263,7 +268,7 @@ def _lines(
         head.append_text(what)
         head.truncate(console.width, overflow="ellipsis")
         yield head
-        yield from (Padding(_remark(kind, text), (0, 0, 0, 4)) for kind, text in _remarks(one))
+        yield from (Padding(_remark(kind, text), (0, 0, 0, 4)) for kind, text in _remarks(one, now))
     if len(syncs) > len(fitting):
         yield Text(f"and {len(syncs) - len(fitting)} more", style="dim")
 
@@ -309,7 +314,7 @@ async def _picture(ask: Callable[[], Awaitable[Mapping[str, Any]]], rates: Rates
     syncs = [_progress(told) for told in report["syncs"]]
     taken = rates.take(time.monotonic(), syncs)
     resting = "" if report["running"] else "not running"
-    return Group(_about(report), *_lines(syncs, taken, console, resting), end)
+    return Group(_about(report), *_lines(syncs, taken, console, _now(report), resting), end)
 
 
 def show_status(report: Mapping[str, Any], *, as_json: bool, out: TextIO | None = None) -> None:
@@ -322,11 +327,11 @@ def show_status(report: Mapping[str, Any], *, as_json: bool, out: TextIO | None 
     words = [str(told["state"]) for told in report["syncs"]]
     _print(console, _about(report))
     _print(console, Text())
-    now = float(report.get("time", 0.0))
+    now = _now(report)
     rows = [_status_row(word, one, now) for word, one in zip(words, syncs, strict=True)]
     _print(console, _table(("sync", "state", "for", "rows sent", "behind", "index", "service has"), rows, right=4))
     for one in syncs:
-        remarks = list(_remarks(one))
+        remarks = list(_remarks(one, now))
         if one.left_out:
             remarks.append(("left out", f"{number(one.left_out)} row images that the settings keep back"))
         if one.snapshot_cause and not report["running"]:
@@ -344,6 +349,11 @@ def _progress(told: Mapping[str, Any]) -> Progress:
     with suppress(ValueError):
         progress.state = State(told["state"])
     return progress
+
+
+def _now(report: Mapping[str, Any]) -> float:
+    """Unix time at which the agent told it; an older agent does not say."""
+    return float(report.get("time", 0.0))
 
 
 def _about(report: Mapping[str, Any]) -> Text:

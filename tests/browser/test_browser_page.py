@@ -104,6 +104,24 @@ async def test_the_end_of_the_log_is_told_in_time(browser: Browser, world: World
     assert "1 h 2" in await browser.text("tbody:has(a[href='#/sync/returns']) [data-f=loss]")
 
 
+async def test_changes_that_grow_old_are_told_in_time(browser: Browser, world: World) -> None:
+    """A log that is kept for a time says when at the earliest it ends, and nothing more while that is far."""
+    by_age = {"kept_bytes": None, "kept_seconds": 86_400.0}
+    known = world.watched.known
+    known["prices"] = replace(known["prices"], **by_age, room_seconds=12_000.0, loss_is_near=True)
+    known["customers"] = replace(known["customers"], **by_age, room_seconds=86_400.0)
+    await show(browser, world, "#/")
+    await browser.shows("at the earliest in 3 h 20 min", "tbody:has(a[href='#/sync/prices'])")
+    near = "[...document.querySelectorAll('tbody.sync [data-f=loss].near')].map((one) => one.innerText)"
+
+    assert await browser.evaluate(near) == ["3 h 20 min"]
+    assert await browser.text("tbody:has(a[href='#/sync/customers']) [data-f=loss]") == "1 d 0 h"
+    assert "at the earliest" not in await browser.text("tbody:has(a[href='#/sync/customers'])")
+    await browser.evaluate("location.hash = '#/sync/prices'")
+    await browser.shows("The database keeps changes for 1 d 0 h: at the earliest in 3 h 20 min", "#detail")
+    await browser.shows("Log kept for it\n1 d 0 h", "#detail")
+
+
 @pytest.mark.parametrize("where", ["overview", "streaming", "lost"])
 async def test_nothing_is_cut_off(browser: Browser, world: World, where: str) -> None:
     """From a small phone to a wall: the page never scrolls sideways, and nothing sticks out of it."""

@@ -50,6 +50,7 @@ def told():
     """Sample to its labels, as the page of a sync that knows every figure has them."""
     one = Progress("orders", since=1.0, last_sent=1.0, last_change=1.0, snapshot_since=1.0, snapshot_total=1)
     one.meet(Event.STREAM, 1.0)
+    one.kept_seconds = 1
     one.index, one.behind_bytes, one.behind_rows, one.kept_bytes, one.room_bytes = 1, 1, 1, 1, 1
     one.retry("session")
     one.attempted(0.1)

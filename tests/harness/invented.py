@@ -30,6 +30,7 @@ def sync(name: str, state: str, ago: float = 5400, **parts: object) -> told.Told
     figures = {"rows": 482_112, "batches": 1204, "bytes": 61 * MB, "retries": 2, "rejected": 0, "lag": 0.0}
     words = {"problem": "", "fix": "", "gap": "", "snapshot": None}
     room = {"behind_rows": None, "behind_bytes": 0, "kept_bytes": 40 * MB, "room_bytes": None}
+    room |= {"kept_seconds": None, "room_seconds": None, "loss_is_near": False}
     person = state in {"halted", "lost place", "wrong answer", "unauthorised"}
     known = {
         "name": name,

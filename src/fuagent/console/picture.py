@@ -9,6 +9,7 @@ from fuagent.console.samples import STEP, Hour, Samples
 from fuagent.console.told import About, Detail, SnapshotTold, Told, Watched
 
 Json = dict[str, object]
+HOUR, DAY = 3600, 86400
 
 
 def agent(about: About, now: float, *, writable: bool) -> Json:
@@ -27,6 +28,7 @@ def agent(about: About, now: float, *, writable: bool) -> Json:
 
 def overview(told: Told, samples: Samples) -> Json:
     """One sync in a list of many."""
+    loss = _loss(told, samples.loss_in(told.room_bytes))
     return {
         "name": told.name,
         "state": told.state,
@@ -46,9 +48,21 @@ def overview(told: Told, samples: Samples) -> Json:
         "behind_bytes": told.behind_bytes,
         "kept_bytes": told.kept_bytes,
         "room_bytes": told.room_bytes,
-        "loss_in": samples.loss_in(told.room_bytes),
+        "kept_seconds": told.kept_seconds,
+        **loss,
         "snapshot": told.snapshot and _snapshot(told.snapshot, samples.rate),
     }
+
+
+def _loss(told: Told, by_pace: float | None) -> Json:
+    """When the source lets go of what was not delivered, what that goes by, and whether it is near."""
+    by_age = told.room_seconds
+    if by_age is not None and (by_pace is None or by_age <= by_pace):
+        # To the minute, so that a lag of moments shows what is kept as it is.
+        shown = round(by_age / 60) * 60 if by_age >= HOUR else round(by_age)
+        return {"loss_in": shown, "loss_by": "age", "loss_is_near": told.loss_is_near}
+    near = by_pace is not None and by_pace < DAY
+    return {"loss_in": by_pace, "loss_by": None if by_pace is None else "pace", "loss_is_near": near}
 
 
 def _snapshot(told: SnapshotTold, rate: float) -> Json:

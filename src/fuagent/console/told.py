@@ -61,6 +61,11 @@ class Told:
     behind_bytes: int | None
     kept_bytes: int | None
     room_bytes: int | None
+    kept_seconds: float | None
+    room_seconds: float | None
+    """At the earliest so long until the source lets go, by age, of what was not delivered."""
+    loss_is_near: bool
+    """Whether that is worth a person's look."""
     snapshot: SnapshotTold | None
 
 

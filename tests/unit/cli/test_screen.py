@@ -22,10 +22,13 @@ class Terminal(io.StringIO):
         return True
 
 
+NOW = 1_000_000.0
+
+
 def board(syncs, rates=None, width=120, height=40, **options):
     """The picture as lines of text."""
     console = Console(file=io.StringIO(), width=width, height=height, legacy_windows=False, **options)
-    console.print(screen._board(syncs, rates or {}, 75, console))
+    console.print(screen._board(syncs, rates or {}, 75, console, NOW))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
@@ -133,7 +136,7 @@ def test_board_without_unicode():
 
     console = Console(file=Old(), width=120)
     sync = Progress("a", State.SNAPSHOT, snapshot_rows=1, snapshot_total=2)
-    console.print(screen._board([sync], {}, 0, console))
+    console.print(screen._board([sync], {}, 0, console, NOW))
 
     assert "############............" in console.file.getvalue()
 
@@ -167,6 +170,35 @@ def test_board_of_a_stream():
 def test_board_tells_of_a_log_that_grows(kept, room, said):
     """Where the database keeps much, or soon keeps no more."""
     assert board([Progress("a", State.RETRYING, kept_bytes=kept, room_bytes=room)])[2:] == said
+
+
+@pytest.mark.parametrize(
+    ("kept", "since", "said"),
+    [
+        (None, 900_000.0, []),
+        (604_800.0, 900_000.0, []),
+        (7200.0, 997_000.0, []),
+        (
+            7200.0,
+            996_000.0,
+            [
+                "    notice: the database keeps changes for 2 h 0 min: at the earliest in 53 min 20 s it lets go of some not read"
+            ],
+        ),
+        (
+            86_400.0,
+            900_000.0,
+            ["    notice: the database keeps changes for 1 d 0 h: at the earliest in 0 s it lets go of some not read"],
+        ),
+    ],
+)
+def test_board_tells_of_changes_that_grow_old(kept, since, said):
+    """Where the database soon lets go of them by age, in the board and in status; a short time alone is no news."""
+    old = Progress("a", State.RETRYING, kept_seconds=kept, unread_since=since)
+    told = status(old, now=NOW).splitlines()
+
+    assert board([old])[2:] == said
+    assert [f"  {line}" for line in told if "notice" in line] == said
 
 
 @pytest.mark.parametrize("state", list(State))

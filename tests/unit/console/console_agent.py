@@ -41,6 +41,9 @@ def sync(name: str = "orders", **changes: Any) -> told.Told:
         behind_bytes=None,
         kept_bytes=None,
         room_bytes=None,
+        kept_seconds=None,
+        room_seconds=None,
+        loss_is_near=False,
         snapshot=None,
     )
     return replace(fresh, **changes)

@@ -17,7 +17,7 @@ def words(text):
 
 OVERVIEW = words(
     "name state since needs_person problem fix gap rows batches bytes retries rejected rate lag behind_rows"
-    " behind_bytes kept_bytes room_bytes loss_in snapshot"
+    " behind_bytes kept_bytes room_bytes kept_seconds loss_in loss_by loss_is_near snapshot"
 )
 DETAILS = words("tables mapping deletes source service checkpoint batches retrying notices rejected_rows actions")
 ROW = words("number table at status reason")
@@ -59,6 +59,37 @@ def test_how_far_a_snapshot_is(told, rate, percent, left):
 
     assert (shown["percent"], shown["left_seconds"]) == (percent, left)
     assert shown["waits"] == (None if told.waits is None else 12)
+
+
+def test_the_time_to_loss_is_the_smaller_one():
+    """By pace or by age, and which of them it is; near is a day at this pace, and for an age what the agent says."""
+    seen = {}
+    for name, (room, by_age, near) in {
+        "neither": (None, None, False),
+        "pace": (864_000, None, False),
+        "pace, near": (863_000, None, False),
+        "age": (None, 604_799.6, False),
+        "age, short": (None, 95.4, True),
+        "age before pace": (864_000, 3600.0, True),
+        "pace before age": (863_000, 604_800.0, False),
+    }.items():
+        hour = Hour(0.0)
+        told = sync(kept_bytes=1000, room_bytes=room, room_seconds=by_age, loss_is_near=near)
+        hour.look(0.0, [told])
+        hour.measured(0.0, [sync(kept_bytes=0)])
+        hour.measured(100.0, [told])
+        shown = picture.overview(told, hour.of(told))
+        seen[name] = (shown["loss_in"], shown["loss_by"], shown["loss_is_near"])
+
+    assert seen == {
+        "neither": (None, None, False),
+        "pace": (86_400, "pace", False),
+        "pace, near": (86_300, "pace", True),
+        "age": (604_800, "age", False),
+        "age, short": (95, "age", True),
+        "age before pace": (3600, "age", True),
+        "pace before age": (86_300, "pace", True),
+    }
 
 
 @pytest.fixture

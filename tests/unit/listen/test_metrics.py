@@ -44,6 +44,7 @@ def test_every_figure_of_a_sync_is_there():
     progress.rejected, progress.left_out = 2, 5
     progress.behind_bytes, progress.behind_rows = 900, 9
     progress.kept_bytes, progress.room_bytes = 1000, 77
+    progress.kept_seconds, progress.last_change = 3600, NOW - 100
     progress.snapshot_rows, progress.snapshot_total, progress.last_sent = 4, 8, NOW - 1
     progress.snapshot_since = NOW - 60
     progress.retry("timeout")
@@ -59,6 +60,8 @@ def test_every_figure_of_a_sync_is_there():
         "lag_rows": 9,
         "log_kept_bytes": 1000,
         "log_room_bytes": 77,
+        "log_kept_seconds": 3600,
+        "log_room_seconds": 3497,
         "gap": 0,
         "acknowledged_index": 41,
         "last_sent_timestamp_seconds": NOW - 1,
@@ -80,6 +83,8 @@ def test_what_is_not_known_is_left_out():
 
     assert ("fuagent_lag_bytes", "orders") not in found
     assert ("fuagent_snapshot_expected_rows", "orders") not in found
+    assert ("fuagent_log_kept_seconds", "orders") not in found
+    assert ("fuagent_log_room_seconds", "orders") not in found
 
 
 def test_exactly_one_state_is_in_force():

@@ -5,7 +5,7 @@ import { chart } from "./charts.js";
 import { $, attribute, badge, keep, pairs, put, show, stamp, tell } from "./dom.js";
 import { ageOf, snapshot } from "./overview.js";
 import { detail } from "./stream.js";
-import { NONE, behind, loss, number, plural, rate, remarks, seconds, size, stateOf, took, when } from "./words.js";
+import { NONE, behind, kept, loss, number, plural, rate, remarks, seconds, size, stateOf, took, when } from "./words.js";
 
 const EVERY = 2000; // ms between two looks at the details, while there is news
 
@@ -106,7 +106,7 @@ const figures = (sync) => [
   ["Retries", number(sync.retries)],
   ["Set aside", number(sync.rejected)],
   ["Behind", sync.behind_bytes != null && sync.behind_rows != null ? `${size(sync.behind_bytes)}, ${plural(sync.behind_rows, "row")}` : behind(sync)],
-  ["Log kept for it", sync.kept_bytes == null ? NONE : size(sync.kept_bytes)],
+  ["Log kept for it", kept(sync)],
   ["Log lost in", loss(sync)],
   ...(known ? [["Checkpoint here", String(known.checkpoint.here ?? NONE)], ["At the service", String(known.checkpoint.service ?? NONE)]] : []),
 ];

@@ -2,7 +2,7 @@
 
 import { chart, spark, together } from "./charts.js";
 import { $, attribute, badge, keep, pairs, put, show, stamp, tell } from "./dom.js";
-import { age, behind, loss, lossIsNear, number, plural, rate, remarks, seconds, stateOf, taken } from "./words.js";
+import { age, behind, loss, number, plural, rate, remarks, seconds, stateOf, taken } from "./words.js";
 
 const REORDER = 5000; // ms between two orders by a figure: lines must not jump under a pointer
 const SOME = 20; // lines whose pictures are drawn in one go
@@ -129,7 +129,7 @@ function fill(element, sync) {
   put(f.lag, seconds(sync.lag));
   put(f.behind, behind(sync));
   put(f.loss, loss(sync));
-  f.loss.classList.toggle("near", lossIsNear(sync));
+  f.loss.classList.toggle("near", Boolean(sync.loss_is_near));
   put(f.rows, number(sync.rows));
   snapshot(f, sync);
   const known = remarks(sync);

@@ -75,12 +75,21 @@ export function behind(sync) {
   return sync.behind_rows != null ? plural(sync.behind_rows, "row") : NONE;
 }
 
+/** How much of its log the source keeps for a sync, or for how long it keeps it for everybody. */
+export function kept(sync) {
+  if (sync.kept_bytes != null) return size(sync.kept_bytes);
+  return sync.kept_seconds != null ? seconds(sync.kept_seconds) : NONE;
+}
+
 /** When the source's log will be lost: the time where it can be told, else the room, else nothing is kept or lost. */
 export function loss(sync) {
   if (sync.loss_in != null) return seconds(sync.loss_in);
   return sync.room_bytes != null ? `${size(sync.room_bytes)} left` : NONE;
 }
-export const lossIsNear = (sync) => sync.loss_in != null && sync.loss_in < 86400;
+const lost = (sync) =>
+  sync.loss_by === "age"
+    ? `The database keeps changes for ${seconds(sync.kept_seconds)}: at the earliest in ${seconds(sync.loss_in)} it lets go of some that were not read.`
+    : `The database lets go of changes that were not read in ${seconds(sync.loss_in)}, at the present pace.`;
 
 /** A running or waiting snapshot in one line. */
 export function taken(snapshot) {
@@ -101,7 +110,7 @@ export function remarks(sync) {
     found.push(["gap", `Changes may be missing at the service: ${sync.gap}`]);
     if (!sync.fix && sync.state !== "snapshot") found.push(["fix", "A snapshot puts it right, if the service asks for none itself."]);
   }
-  if (lossIsNear(sync)) found.push(["log", `The database lets go of changes that were not read in ${seconds(sync.loss_in)}, at the present pace.`]);
+  if (sync.loss_is_near) found.push(["log", lost(sync)]);
   if (sync.rejected) found.push(["set aside", `${plural(sync.rejected, "row")} that the service refused`]);
   return found;
 }
