@@ -47,11 +47,11 @@ def test_every_state_has_its_place(page):
 
 
 def test_the_first_aid_begins_with_commands(page):
-    """Each of the five symptoms begins with what to type."""
+    """Each of the six symptoms begins with what to type."""
     aid = page("docs/how-to/handbook.md").partition("## First aid")[2].partition("\n## ")[0]
     symptoms = aid.split("\n### ")[1:]
 
-    assert len(symptoms) == 5
+    assert len(symptoms) == 6
     assert [one.partition("\n")[0] for one in symptoms if not re.match(r"[^\n]+\n\n```sh\n", one)] == []
 
 
