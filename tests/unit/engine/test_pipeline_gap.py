@@ -51,6 +51,28 @@ class TestLost:
 
         World().run(story)
 
+    def test_time_to_loss_is_not_known_then(self):
+        """What is read from the log's beginning may be as old as that: what was delivered before tells nothing of it."""
+
+        async def story(world: World) -> None:
+            world.put(1)
+            world.begin()
+            await world.caught_up()
+            world.progress.kept_seconds = 1000.0
+            before = world.progress.room_seconds(world.clock.time())
+            backup = world.service.backup()
+            world.put(2)
+            await world.until(lambda: ("a", 2) in world.service.rows())
+            world.database.purge(2)
+            world.service.rule = lambda _batch: Reply(UNAVAILABLE)
+            world.put(3)
+            await world.until(lambda: world.progress.state is State.RETRYING)
+            world.service.store = backup
+            await world.until(lambda: world.progress.gap)
+            assert (before, world.progress.room_seconds(world.clock.time())) == (1000.0, None)
+
+        World().run(story)
+
     def test_suggested_while_nothing_comes(self):
         """With nothing to send an empty batch says so at once, and then every five minutes."""
 
