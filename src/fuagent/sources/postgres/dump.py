@@ -42,15 +42,16 @@ async def let_in(ask: Callable[[], Awaitable[T]]) -> T:
     Raises:
         TryAgainError: somebody reads on.
     """
-    clock = asyncio.get_running_loop().time
-    end = clock() + LEAVING
+    pause, waited = AGAIN, 0.0
     while True:
         try:
             return await ask()
         except TryAgainError as error:
-            if not faults.in_use(error) or clock() > end:
+            if not faults.in_use(error) or waited > LEAVING:
                 raise
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(pause)
+        waited += pause
+        pause *= 2  # each time the server writes an error into its log
 
 
 class Commands:
