@@ -648,7 +648,8 @@ class TestSideBySide:
             agent.resume("orders")
             one.put(2)
             await asyncio.wait(agent._measuring.values())  # in real time, of which the clock here knows nothing
-            await one.until(lambda: one.settled and stored(one) == [1, 2])
+            await one.until(lambda: one.settled)
+            assert stored(one) == [1, 2]
 
         Two().run(play)
 
